@@ -1,0 +1,55 @@
+/**
+ * The one error table. `http` is the status of a problem document, `rpc` the JSON-RPC code (application codes stay
+ * outside the range JSON-RPC reserves), `retryable` says whether the same request may succeed later.
+ */
+export const ERRORS = {
+  invalid_request: { http: 400, rpc: 1000, retryable: false, title: 'The request is not valid' },
+  cursor_in_future: { http: 400, rpc: 1001, retryable: false, title: 'The cursor is ahead of the log' },
+  not_found: { http: 404, rpc: 1002, retryable: false, title: 'There is no such thing here' },
+  conflict: { http: 409, rpc: 1003, retryable: false, title: 'The state does not allow this' },
+  idempotency_conflict: { http: 409, rpc: 1004, retryable: false, title: 'The idempotency key belongs to another request' },
+  truncated_before: { http: 410, rpc: 1005, retryable: false, title: 'The log no longer holds what is before the cursor' },
+  payload_too_large: { http: 413, rpc: 1006, retryable: false, title: 'The request is too large' },
+  queue_full: { http: 503, rpc: 1007, retryable: true, title: 'The queue is full' },
+  shutting_down: { http: 503, rpc: 1008, retryable: true, title: 'The service is shutting down' },
+  storage_unavailable: { http: 503, rpc: 1009, retryable: true, title: 'The storage does not take writes' },
+  storage_newer: { http: 503, rpc: 1010, retryable: false, title: 'The store was written by a newer version' },
+  data_folder_unusable: { http: 503, rpc: 1011, retryable: false, title: 'The data folder cannot be used' },
+  credential_unusable: { http: 503, rpc: 1012, retryable: false, title: 'The Claude credential cannot be used' },
+  not_implemented: { http: 501, rpc: 1013, retryable: false, title: 'This capability is not built yet' },
+  stale_writer: { http: 409, rpc: 1014, retryable: false, title: 'Another writer has taken over this execution' },
+  internal: { http: 500, rpc: 1015, retryable: false, title: 'The service failed' },
+} as const satisfies Record<string, { http: number; rpc: number; retryable: boolean; title: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** One thing wrong with a request: where (a path such as `mcpServers.a.command`) and what. */
+export interface Issue {
+  path: string;
+  message: string;
+}
+
+/** What a refusal may carry beside its text: the wrong fields, or facts a client acts on (`firstSeq`, `state`). */
+export interface ErrorData {
+  errors?: Issue[];
+  retryAfterMs?: number;
+  firstSeq?: number;
+  lastSeq?: number;
+  state?: string;
+}
+
+/**
+ * The only error class that crosses a module border on purpose. Anything else that is thrown is a defect and is
+ * reported as `internal`. The message says what happened, why, and what to do; it never holds a secret.
+ */
+export class ServiceError extends Error {
+  readonly code: ErrorCode;
+  readonly data: ErrorData;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; data?: ErrorData } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'ServiceError';
+    this.code = code;
+    this.data = options.data ?? {};
+  }
+}

@@ -1,0 +1,123 @@
+import type { StoredEvent } from '../protocol/events.ts';
+import type { Execution } from '../protocol/execution.ts';
+import type { ExecutionRequest } from '../protocol/execution-request.ts';
+
+/** Who owns a record. Everything is kept under `local` until callers have tenants. */
+export type Tenant = string;
+
+/** An execution as it is stored: what callers see, and what the service needs beside it. */
+export interface ExecutionRecord {
+  tenant: Tenant;
+  execution: Execution;
+  request: ExecutionRequest;
+  /** The absolute path of the directory the run works in. */
+  directory: string;
+  /** The service instance that owns the run; see `Storage.instanceAlive`. */
+  instanceId: string;
+  /** Grows by one whenever another instance takes the record over; a writer with an older fence is refused. */
+  fence: number;
+  /** SHA-256 of the canonical parsed request, to tell a repeated submit from a different one. */
+  requestHash: string;
+}
+
+/** One append: the events, and the record as it is once they are stored. Both are stored in one transaction. */
+export interface Append {
+  executionId: string;
+  fence: number;
+  events: readonly StoredEvent[];
+  /** The record's new public part; `undefined` leaves it as it is. Its `lastSeq` is set by the storage. */
+  execution?: Execution;
+}
+
+export interface EventPage {
+  events: StoredEvent[];
+  /** The first `seq` still stored, and the last; `first` is `last + 1` when none is. */
+  firstSeq: number;
+  lastSeq: number;
+  finished: boolean;
+}
+
+export interface ExecutionFilter {
+  tenant: Tenant;
+  state?: Execution['state'];
+  outcome?: NonNullable<Execution['outcome']>['kind'];
+  sessionId?: string;
+  limit: number;
+  /** The id after which the page starts; newest first. */
+  cursor?: string;
+}
+
+/** A Claude conversation: where its config folder and its workspace are. */
+export interface SessionRecord {
+  id: string;
+  tenant: Tenant;
+  workspace: string;
+  directory: string;
+  configDirectory: string;
+  createdAt: string;
+  lastUsedAt: string;
+}
+
+export interface RetentionLimits {
+  /** Logs of executions finished before this time (RFC 3339) are cut down to their last event. */
+  logsFinishedBefore: string;
+  /** Records finished before this time are removed altogether, with their sessions when nothing else uses them. */
+  recordsFinishedBefore: string;
+  /** Event bytes kept in all; the logs of the oldest finished executions are cut first. */
+  maxLogBytes: number;
+}
+
+export interface RetentionReport {
+  cutLogs: string[];
+  removedExecutions: { id: string; directory: string; workspace: string }[];
+}
+
+/**
+ * Where executions, event logs and sessions are kept. Two adapters pass one conformance suite. Every method is
+ * atomic and durable when its promise resolves. All of them throw `ServiceError`:
+ * `storage_unavailable` (disk full, read-only, gone), `not_found`, `stale_writer`.
+ */
+export interface Storage {
+  /**
+   * Stores a new execution with its first event. With an idempotency key that the tenant has used before, stores
+   * nothing and returns the record of that time.
+   */
+  createExecution(record: ExecutionRecord, first: StoredEvent): Promise<{ created: boolean; record: ExecutionRecord }>;
+  getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined>;
+  listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }>;
+  /** Executions of any tenant that have not finished, oldest first. */
+  listUnfinished(): Promise<ExecutionRecord[]>;
+  /**
+   * Appends events whose `seq` follow the stored ones without a gap.
+   * @throws ServiceError `stale_writer` when the fence is old, the `seq` does not follow, or the execution is finished
+   * (an append that holds `execution.finished` finishes it).
+   */
+  append(append: Append): Promise<void>;
+  /** Stores the record's public part alone, under the same fence rule. */
+  updateExecution(id: string, fence: number, execution: Execution): Promise<void>;
+  /** Makes `instanceId` the owner and raises the fence, if the fence is still `fence`; else `undefined`. */
+  takeOver(id: string, fence: number, instanceId: string): Promise<ExecutionRecord | undefined>;
+  /** Up to `limit` events after `after`, and at most about `maxBytes` of them (one is always returned). */
+  readEvents(id: string, options: { after: number; limit: number; maxBytes: number }): Promise<EventPage>;
+  /** Removes a finished execution, its log and its idempotency key. */
+  deleteExecution(tenant: Tenant, id: string): Promise<void>;
+
+  putSession(session: SessionRecord): Promise<void>;
+  getSession(tenant: Tenant, id: string): Promise<SessionRecord | undefined>;
+
+  /**
+   * Takes every key for an execution, or none: `undefined` when taken, else the id of the execution that holds one.
+   * A claim is given back by `releaseClaims`, or falls to the next taker when its instance is dead.
+   */
+  claim(keys: readonly string[], holder: { executionId: string; instanceId: string }): Promise<string | undefined>;
+  releaseClaims(executionId: string): Promise<void>;
+
+  /** Announces this service instance; it counts as alive until the process ends or `close` is called. */
+  registerInstance(instanceId: string): Promise<void>;
+  instanceAlive(instanceId: string): Promise<boolean>;
+
+  applyRetention(limits: RetentionLimits): Promise<RetentionReport>;
+  /** Proves that a write works, by doing one. */
+  probe(): Promise<void>;
+  close(): Promise<void>;
+}
