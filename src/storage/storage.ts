@@ -70,6 +70,8 @@ export interface RetentionLimits {
 export interface RetentionReport {
   cutLogs: string[];
   removedExecutions: { id: string; directory: string; workspace: string }[];
+  /** The sessions that went with them; their folders are still there. */
+  removedSessions: SessionRecord[];
 }
 
 /**
@@ -90,7 +92,8 @@ export interface Storage {
   /**
    * Appends events whose `seq` follow the stored ones without a gap.
    * @throws ServiceError `stale_writer` when the fence is old, the `seq` does not follow, or the execution is finished
-   * (an append that holds `execution.finished` finishes it).
+   * (an append that holds `execution.finished` finishes it). That event is the last one and comes with the record in
+   * state `finished`, and neither without the other.
    */
   append(append: Append): Promise<void>;
   /** Stores the record's public part alone, under the same fence rule. */
@@ -99,7 +102,10 @@ export interface Storage {
   takeOver(id: string, fence: number, instanceId: string): Promise<ExecutionRecord | undefined>;
   /** Up to `limit` events after `after`, and at most about `maxBytes` of them (one is always returned). */
   readEvents(id: string, options: { after: number; limit: number; maxBytes: number }): Promise<EventPage>;
-  /** Removes a finished execution, its log and its idempotency key. */
+  /**
+   * Removes a finished execution, its log and its idempotency key.
+   * @throws ServiceError `conflict` when it has not finished
+   */
   deleteExecution(tenant: Tenant, id: string): Promise<void>;
 
   putSession(session: SessionRecord): Promise<void>;

@@ -1,0 +1,142 @@
+import { z } from 'zod';
+
+/*
+ * The lines of the CLI that change what the service does. They are loose: a newer CLI may add fields and types, and
+ * what is not understood passes through untouched. Shapes as printed by 2.1.330; samples in test/fixtures/transcripts.
+ */
+
+const Block = z.looseObject({
+  type: z.string(),
+  id: z.string().optional(),
+  name: z.string().optional(),
+  text: z.string().optional(),
+  input: z.unknown(),
+  tool_use_id: z.string().optional(),
+  is_error: z.boolean().optional(),
+  content: z.unknown(),
+});
+export type Block = z.infer<typeof Block>;
+
+const Parent = z.string().nullish();
+
+export const AssistantMessage = z.looseObject({
+  type: z.literal('assistant'),
+  message: z.looseObject({ id: z.string(), model: z.string().optional(), content: z.array(Block) }),
+  parent_tool_use_id: Parent,
+  error: z.string().nullish(),
+});
+
+export const UserMessage = z.looseObject({
+  type: z.literal('user'),
+  message: z.looseObject({ content: z.union([z.string(), z.array(Block)]) }),
+  parent_tool_use_id: Parent,
+});
+
+export const StreamEvent = z.looseObject({
+  type: z.literal('stream_event'),
+  event: z.looseObject({
+    type: z.string(),
+    index: z.int().optional(),
+    delta: z.looseObject({ type: z.string().optional(), text: z.string().optional(), thinking: z.string().optional() }).optional(),
+    message: z.looseObject({ id: z.string() }).optional(),
+    abandoned_blocks: z.looseObject({ api_message_id: z.string(), from_block_index: z.int() }).nullish(),
+  }),
+  parent_tool_use_id: Parent,
+  api_message_id: z.string().optional(),
+  abandoned_blocks: z.looseObject({ api_message_id: z.string(), from_block_index: z.int() }).nullish(),
+});
+
+const ModelUsage = z.looseObject({
+  inputTokens: z.number().default(0),
+  outputTokens: z.number().default(0),
+  cacheReadInputTokens: z.number().default(0),
+  cacheCreationInputTokens: z.number().default(0),
+  costUSD: z.number().default(0),
+});
+
+/**
+ * The end of a turn. `subtype: "success"` does not mean success: `is_error` decides. `total_cost_usd` and
+ * `modelUsage` count the whole process.
+ */
+export const ResultMessage = z.looseObject({
+  type: z.literal('result'),
+  subtype: z.string().optional(),
+  is_error: z.boolean(),
+  result: z.string().optional(),
+  errors: z.array(z.string()).optional(),
+  terminal_reason: z.string().nullish(),
+  startup_failure_reason: z.string().nullish(),
+  api_error_status: z.number().nullish(),
+  stop_reason: z.string().nullish(),
+  num_turns: z.int().default(0),
+  duration_ms: z.number().default(0),
+  duration_api_ms: z.number().default(0),
+  session_id: z.string().optional(),
+  total_cost_usd: z.number().default(0),
+  modelUsage: z.record(z.string(), ModelUsage).default({}),
+  permission_denials: z.array(z.looseObject({ tool_name: z.string(), tool_use_id: z.string() })).default([]),
+  structured_output: z.unknown(),
+  queued_turn_count: z.int().default(0),
+});
+export type ResultMessage = z.infer<typeof ResultMessage>;
+
+const SystemInit = z.looseObject({
+  type: z.literal('system'),
+  subtype: z.literal('init'),
+  session_id: z.string(),
+  model: z.string(),
+  claude_code_version: z.string().optional(),
+});
+
+export const ApiRetry = z.looseObject({
+  type: z.literal('system'),
+  subtype: z.literal('api_retry'),
+  attempt: z.int(),
+  retry_delay_ms: z.number(),
+  error_status: z.number().nullish(),
+  error: z.string().optional(),
+});
+
+export const RateLimitEvent = z.looseObject({
+  type: z.literal('rate_limit_event'),
+  rate_limit_info: z.looseObject({
+    status: z.string(),
+    resetsAt: z.number().nullish(),
+    rateLimitType: z.string().nullish(),
+  }),
+});
+
+const KNOWN = z.union([AssistantMessage, UserMessage, StreamEvent, ResultMessage, SystemInit, ApiRetry, RateLimitEvent]);
+export type KnownMessage = z.infer<typeof KNOWN>;
+
+const BY_TYPE: Record<string, z.ZodType<KnownMessage>> = {
+  assistant: AssistantMessage,
+  user: UserMessage,
+  stream_event: StreamEvent,
+  result: ResultMessage,
+  rate_limit_event: RateLimitEvent,
+  'system/init': SystemInit,
+  'system/api_retry': ApiRetry,
+};
+
+const Typed = z.looseObject({ type: z.string(), subtype: z.unknown() });
+
+/**
+ * Reads one line of the CLI.
+ * @returns `object` false when the line is not a JSON object; `known` undefined when nothing is done with its kind
+ */
+export function readMessage(line: string): { object: boolean; known: KnownMessage | undefined } {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (error) {
+    if (error instanceof SyntaxError) return { object: false, known: undefined };
+    throw error;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return { object: false, known: undefined };
+  const typed = Typed.safeParse(value);
+  if (!typed.success) return { object: true, known: undefined };
+  const kind = typed.data.type === 'system' ? `system/${String(typed.data.subtype)}` : typed.data.type;
+  const schema = Object.hasOwn(BY_TYPE, kind) ? BY_TYPE[kind] : undefined;
+  return { object: true, known: schema?.safeParse(value).data };
+}

@@ -1,0 +1,67 @@
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Identity } from '../isolation/launcher-arguments.ts';
+import { ServiceError } from '../protocol/errors.ts';
+import type { ExecutionRecord } from '../storage/storage.ts';
+import { isForeignWorkspace } from './run-directories.ts';
+
+/** Who a run is, and, when it stays root although the service would rather drop, why. */
+export interface RunIdentity {
+  identity: Identity | undefined;
+  stayedRootBecause: string | undefined;
+}
+
+export interface IdentityPolicy {
+  /** uid of the service; `undefined` where the system has none. */
+  serviceUid: number | undefined;
+  /** uid and gid of runs in fresh and named workspaces. */
+  runUid: number;
+  dataDirectory: string;
+  binary: string;
+}
+
+/**
+ * A service that is not root runs everything as itself. A root service runs fresh and named workspaces under the
+ * unprivileged run uid, and lent and local directories under their owner's. Where that owner is root, or the files do
+ * not let that user in, the run goes as root.
+ */
+export async function chooseIdentity(record: ExecutionRecord, policy: IdentityPolicy): Promise<RunIdentity> {
+  if (policy.serviceUid !== 0) return { identity: undefined, stayedRootBecause: undefined };
+  const foreign = isForeignWorkspace(record);
+  const owner = foreign ? await stat(record.directory) : { uid: policy.runUid, gid: policy.runUid };
+  if (owner.uid === 0) return stayRoot(`${record.directory} belongs to root`);
+  const identity = { uid: owner.uid, gid: owner.gid };
+  for (const path of [policy.binary, policy.dataDirectory, ...(foreign ? [record.directory] : [])]) {
+    const closed = await closedFolder(path, identity);
+    if (closed !== undefined) return stayRoot(`uid ${identity.uid} may not enter ${closed}`);
+  }
+  return { identity, stayedRootBecause: undefined };
+}
+
+function stayRoot(reason: string): RunIdentity {
+  return { identity: undefined, stayedRootBecause: reason };
+}
+
+/** The first folder on the way to `path` that this user may not pass, from the mode bits. */
+async function closedFolder(path: string, { uid, gid }: Identity): Promise<string | undefined> {
+  const parents: string[] = [];
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    parents.unshift(folder);
+    if (folder === dirname(folder)) break;
+  }
+  for (const folder of parents) {
+    const { mode, uid: owner, gid: group } = await stat(folder);
+    const bit = owner === uid ? 0o100 : group === gid ? 0o010 : 0o001;
+    if ((mode & bit) === 0) return folder;
+  }
+  return undefined;
+}
+
+/** @throws ServiceError `invalid_request`: Claude Code refuses to skip permissions as root (2.1.330, exit 1) */
+export function refuseBypassAsRoot(record: ExecutionRecord, { stayedRootBecause }: RunIdentity): void {
+  if (stayedRootBecause === undefined || record.request.permissionMode !== 'bypassPermissions') return;
+  const message =
+    `bypassPermissions is refused as root, and the run would be root because ${stayedRootBecause}. ` +
+    'Use allowedTools or acceptEdits, or work in a directory of another user';
+  throw new ServiceError('invalid_request', message, { data: { errors: [{ path: 'permissionMode', message }] } });
+}

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { ServiceError } from '../protocol/errors.ts';
+import type { Execution } from '../protocol/execution.ts';
+import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import { newId } from '../protocol/ids.ts';
+import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
+import { sessionFolder, workspaceFolder } from './run-directories.ts';
+
+/** Who asks. `directory` is set for a caller on this machine who works in a directory of their own. */
+export interface Caller {
+  tenant: Tenant;
+  directory?: string;
+}
+
+export interface NewExecutionSettings {
+  instanceId: string;
+  dataDirectory: string;
+  defaultModel: string;
+  timeLimitMs: number;
+  lentWorkspaces: Readonly<Record<string, string>>;
+}
+
+/**
+ * Makes the record of a new execution: resolves workspace, session and defaults.
+ * @throws ServiceError `not_found` (session), `invalid_request` (workspace)
+ */
+export async function newExecution(
+  request: ExecutionRequest,
+  caller: Caller,
+  { storage, settings }: { storage: Storage; settings: NewExecutionSettings },
+): Promise<{ record: ExecutionRecord; session: SessionRecord }> {
+  const id = newId();
+  const now = new Date().toISOString();
+  const session = request.sessionId === undefined ? undefined : await storage.getSession(caller.tenant, request.sessionId);
+  if (request.sessionId !== undefined && session === undefined) {
+    throw new ServiceError('not_found', `There is no session ${request.sessionId}; leave sessionId out to start one`);
+  }
+  const place =
+    session !== undefined && request.workspace === undefined && caller.directory === undefined
+      ? { workspace: session.workspace, directory: session.directory }
+      : await resolveWorkspace({ id, request, caller }, settings);
+  const sessionId = session?.id ?? newId();
+  const sessionRecord: SessionRecord = {
+    id: sessionId,
+    tenant: caller.tenant,
+    ...place,
+    configDirectory: session?.configDirectory ?? sessionFolder(settings.dataDirectory, sessionId),
+    createdAt: session?.createdAt ?? now,
+    lastUsedAt: now,
+  };
+  const execution: Execution = {
+    id,
+    state: 'queued',
+    outcome: null,
+    result: null,
+    partialText: '',
+    sessionId,
+    workspace: place.workspace,
+    model: request.model ?? settings.defaultModel,
+    cli: null,
+    attempt: 1,
+    timeLimit:
+      request.timeLimitMs === undefined
+        ? { ms: settings.timeLimitMs, source: 'default' }
+        : { ms: request.timeLimitMs, source: 'request' },
+    lastSeq: 1,
+    receiptId: null,
+    cancelRequestedAt: null,
+    denials: [],
+    isolation: 'L1',
+    queuePosition: null,
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+    metadata: request.metadata ?? {},
+  };
+  const record: ExecutionRecord = {
+    tenant: caller.tenant,
+    execution,
+    request,
+    directory: place.directory,
+    instanceId: settings.instanceId,
+    fence: 1,
+    requestHash: requestHash(request),
+  };
+  return { record, session: sessionRecord };
+}
+
+async function resolveWorkspace(
+  { id, request, caller }: { id: string; request: ExecutionRequest; caller: Caller },
+  settings: NewExecutionSettings,
+): Promise<{ workspace: string; directory: string }> {
+  const { workspace } = request;
+  if (workspace === undefined && caller.directory !== undefined) {
+    await requireDirectory(caller.directory);
+    return { workspace: `local:${caller.directory}`, directory: caller.directory };
+  }
+  if (workspace?.startsWith('lent:')) {
+    const name = workspace.slice('lent:'.length);
+    const directory = Object.hasOwn(settings.lentWorkspaces, name) ? settings.lentWorkspaces[name] : undefined;
+    if (directory === undefined) throw badWorkspace(`there is no lent workspace ${name}`);
+    await requireDirectory(directory);
+    return { workspace, directory };
+  }
+  const name = workspace ?? id;
+  const directory = workspaceFolder(settings.dataDirectory, caller.tenant, name);
+  return { workspace: name, directory };
+}
+
+async function requireDirectory(path: string): Promise<void> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw badWorkspace(`${path} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`);
+  });
+  if (!found.isDirectory()) throw badWorkspace(`${path} is a file; give a directory`);
+}
+
+function badWorkspace(message: string): ServiceError {
+  return new ServiceError('invalid_request', `workspace: ${message}`, { data: { errors: [{ path: 'workspace', message }] } });
+}
+
+/** SHA-256 over the parsed request in a canonical key order; the idempotency key itself does not count. */
+export function requestHash({ idempotencyKey: _, ...request }: ExecutionRequest): string {
+  return createHash('sha256').update(canonicalJson(request)).digest('hex');
+}
+
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner;
+    return Object.fromEntries(Object.entries(inner).sort(([left], [right]) => (left < right ? -1 : 1)));
+  });
+}

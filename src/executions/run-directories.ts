@@ -1,0 +1,104 @@
+import { chown, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { RunDirectories } from '../claude/command.ts';
+import { mcpConfigPath } from '../claude/command.ts';
+import type { Identity } from '../isolation/launcher-arguments.ts';
+import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import type { ExecutionRecord } from '../storage/storage.ts';
+
+/** Where things lie in the data folder. */
+export function runFolder(dataDirectory: string, executionId: string): string {
+  return join(dataDirectory, 'runs', executionId);
+}
+
+export function sessionFolder(dataDirectory: string, sessionId: string): string {
+  return join(dataDirectory, 'sessions', sessionId);
+}
+
+export function workspaceFolder(dataDirectory: string, tenant: string, name: string): string {
+  return join(dataDirectory, 'workspaces', tenant, name);
+}
+
+/** A workspace that was made for one execution, and goes with it. */
+export function isFreshWorkspace({ execution }: ExecutionRecord): boolean {
+  return execution.workspace === execution.id;
+}
+
+/** A directory that is lent by the operator or local to the caller: never made, emptied or given away here. */
+export function isForeignWorkspace({ execution }: ExecutionRecord): boolean {
+  return /^(local|lent):/.test(execution.workspace);
+}
+
+/** Makes the folders of a run, 0700 and owned by the user it runs as. */
+export async function prepareRunDirectories(
+  record: ExecutionRecord,
+  options: { dataDirectory: string; configDirectory: string; identity: Identity | undefined },
+): Promise<RunDirectories> {
+  const run = runFolder(options.dataDirectory, record.execution.id);
+  const directories: RunDirectories = {
+    workspace: record.directory,
+    home: join(run, 'home'),
+    temp: join(run, 'tmp'),
+    options: join(run, 'options'),
+    config: options.configDirectory,
+  };
+  await mkdir(dirname(run), { recursive: true, mode: 0o711 });
+  for (const path of [run, directories.home, directories.temp, directories.options, directories.config]) {
+    await makeOwned(path, options.identity);
+  }
+  if (!isForeignWorkspace(record)) await makeOwned(directories.workspace, options.identity);
+  return directories;
+}
+
+async function makeOwned(path: string, identity: Identity | undefined): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o711 });
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  if (identity !== undefined) await chown(path, identity.uid, identity.gid);
+}
+
+/** Writes the options that may be long or secret into 0600 files of the run's user. */
+export async function writeOptionFiles(
+  request: ExecutionRequest,
+  directories: RunDirectories,
+  identity: Identity | undefined,
+): Promise<void> {
+  if (request.mcpServers === undefined) return;
+  const path = mcpConfigPath(directories);
+  await writeFile(path, JSON.stringify({ mcpServers: request.mcpServers }), { mode: 0o600 });
+  if (identity !== undefined) await chown(path, identity.uid, identity.gid);
+}
+
+export async function removeRunFolder(dataDirectory: string, executionId: string): Promise<void> {
+  await rm(runFolder(dataDirectory, executionId), { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** Empties a fresh workspace and its session's folder, for another attempt from the start. */
+export async function emptyForRetry(directories: RunDirectories): Promise<void> {
+  for (const path of [directories.workspace, directories.config]) {
+    for (const entry of await readdir(path)) await rm(join(path, entry), { recursive: true, force: true });
+  }
+}
+
+/** Whether the CLI has a transcript to continue from. It lies at `projects/<folder>/<session>.jsonl` (2.1.330). */
+export async function hasTranscript(configDirectory: string, sessionId: string): Promise<boolean> {
+  const projects = join(configDirectory, 'projects');
+  const folders = await readdir(projects).catch(missingIsEmpty);
+  const found = await Promise.all(
+    folders.map((folder) => stat(join(projects, folder, `${sessionId}.jsonl`)).then(() => true, missingIsFalse)),
+  );
+  return found.includes(true);
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}
+
+function missingIsEmpty(error: unknown): string[] {
+  if (isMissing(error)) return [];
+  throw error;
+}
+
+function missingIsFalse(error: unknown): boolean {
+  if (isMissing(error)) return false;
+  throw error;
+}

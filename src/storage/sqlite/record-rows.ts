@@ -1,0 +1,29 @@
+import { z } from 'zod';
+import { Execution } from '../../protocol/execution.ts';
+import { ExecutionRequest } from '../../protocol/execution-request.ts';
+import type { ExecutionRecord } from '../storage.ts';
+import { integer, type Row, text } from './rows.ts';
+
+export const COLUMNS =
+  'e.tenant, e.directory, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
+export const FROM = 'FROM executions e JOIN execution_documents d USING (log) JOIN execution_requests r USING (log)';
+
+/** A field that a later version added to requests is left out, not refused. */
+const StoredRequest = z.object(ExecutionRequest.shape);
+
+/** The public part; the log's own count of events stands in for the one in the document. */
+export function toExecution(row: Row): Execution {
+  return { ...Execution.parse(JSON.parse(text(row, 'execution'))), lastSeq: integer(row, 'last_seq') };
+}
+
+export function toRecord(row: Row): ExecutionRecord {
+  return {
+    tenant: text(row, 'tenant'),
+    execution: toExecution(row),
+    request: StoredRequest.parse(JSON.parse(text(row, 'request'))),
+    directory: text(row, 'directory'),
+    instanceId: text(row, 'instance_id'),
+    fence: integer(row, 'fence'),
+    requestHash: text(row, 'request_hash'),
+  };
+}

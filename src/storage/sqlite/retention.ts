@@ -1,0 +1,105 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { ServiceError } from '../../protocol/errors.ts';
+import type { RetentionLimits, RetentionReport, Tenant } from '../storage.ts';
+import type { CommitQueue } from './commit-queue.ts';
+import type { EventTable } from './events.ts';
+import { integer, type Row, text } from './rows.ts';
+import type { SessionTable } from './sessions.ts';
+
+/** One transaction removes at most so many rows, so that a log of a million events stops nobody for long. */
+const CUT_ROWS = 2_000;
+
+export interface Retention {
+  apply(limits: RetentionLimits): Promise<RetentionReport>;
+  /** @throws ServiceError `not_found`, `conflict` when it has not finished */
+  deleteExecution(tenant: Tenant, id: string): Promise<void>;
+}
+
+interface Parts {
+  queue: CommitQueue;
+  events: EventTable;
+  sessions: SessionTable;
+}
+
+/**
+ * Every step is one small transaction that leaves each log whole, so a crash in between loses no more than was meant
+ * to go, and the next call goes on.
+ */
+export function createRetention(db: DatabaseSync, { queue, events, sessions }: Parts): Retention {
+  const find = db.prepare('SELECT log, state FROM executions WHERE id = ? AND tenant = ?');
+  const expiredLogs = db.prepare(`SELECT log, id FROM executions
+    WHERE finished_at < ? AND first_seq < last_seq ORDER BY finished_at, id`);
+  const expiredRecords = db.prepare(`SELECT log, id, tenant, session_id, directory, workspace FROM executions
+    WHERE finished_at < ? ORDER BY finished_at, id`);
+  const total = db.prepare('SELECT sum(log_bytes) AS bytes FROM executions');
+  const oldest = db.prepare(`SELECT log, id FROM executions
+    WHERE finished_at IS NOT NULL AND first_seq < last_seq ORDER BY finished_at, id LIMIT 1`);
+  const removals = ['events', 'execution_documents', 'execution_requests', 'executions'].map((table) =>
+    db.prepare(`DELETE FROM ${table} WHERE log = ?`),
+  );
+  const removeClaims = db.prepare('DELETE FROM claims WHERE execution_id = ?');
+
+  const cutLog = async (log: number): Promise<void> => {
+    while (await queue.submit(() => events.cut(log, CUT_ROWS))) {
+      await nextTurn();
+    }
+  };
+  const remove = async (log: number, id: string): Promise<void> => {
+    await cutLog(log);
+    await queue.submit(() => {
+      for (const removal of removals) {
+        removal.run(log);
+      }
+      removeClaims.run(id);
+    });
+  };
+  const removeRecords = async (before: string): Promise<Omit<RetentionReport, 'cutLogs'>> => {
+    const rows = expiredRecords.all(before);
+    for (const row of rows) {
+      await remove(integer(row, 'log'), text(row, 'id'));
+    }
+    const removedSessions = await queue.submit(() =>
+      rows.flatMap((row) => {
+        const session = row.session_id;
+        return typeof session === 'string' ? (sessions.removeUnused(text(row, 'tenant'), session) ?? []) : [];
+      }),
+    );
+    return { removedExecutions: rows.map(toRemoved), removedSessions };
+  };
+
+  return {
+    async apply(limits): Promise<RetentionReport> {
+      const removed = await removeRecords(limits.recordsFinishedBefore);
+      const cutLogs: string[] = [];
+      for (const row of expiredLogs.all(limits.logsFinishedBefore)) {
+        await cutLog(integer(row, 'log'));
+        cutLogs.push(text(row, 'id'));
+      }
+      while (integer(total.get(), 'bytes') > limits.maxLogBytes) {
+        const row = oldest.get();
+        if (row === undefined) {
+          break;
+        }
+        await cutLog(integer(row, 'log'));
+        cutLogs.push(text(row, 'id'));
+      }
+      return { cutLogs, ...removed };
+    },
+    async deleteExecution(tenant, id): Promise<void> {
+      const row = find.get(id, tenant);
+      if (row === undefined) {
+        throw new ServiceError('not_found', `There is no execution ${id}.`);
+      }
+      if (text(row, 'state') !== 'finished') {
+        const message = `Execution ${id} is ${text(row, 'state')}; cancel it before it is deleted.`;
+        throw new ServiceError('conflict', message, { data: { state: text(row, 'state') } });
+      }
+      await remove(integer(row, 'log'), id);
+    },
+  };
+}
+
+function toRemoved(row: Row): RetentionReport['removedExecutions'][number] {
+  return { id: text(row, 'id'), directory: text(row, 'directory'), workspace: text(row, 'workspace') };
+}

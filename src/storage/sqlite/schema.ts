@@ -1,0 +1,105 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { ServiceError } from '../../protocol/errors.ts';
+import { integer } from './rows.ts';
+
+/**
+ * Step n makes a store of version n + 1 out of one of version n; a released step never changes. `log` is the short key
+ * of an execution. What changes with every batch (`last_seq`, `log_bytes`) stands apart from the two documents, which
+ * may be megabytes long: SQLite rewrites a row as a whole.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE executions (
+    log INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    idempotency_key TEXT,
+    state TEXT NOT NULL,
+    outcome TEXT,
+    session_id TEXT,
+    workspace TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    request_hash TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    finished_at TEXT,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    log_bytes INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX executions_by_key ON executions (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
+  CREATE INDEX executions_by_age ON executions (tenant, id);
+  CREATE INDEX executions_by_state ON executions (tenant, state, id);
+  CREATE INDEX executions_by_outcome ON executions (tenant, outcome, id);
+  CREATE INDEX executions_by_session ON executions (tenant, session_id, id);
+  CREATE INDEX executions_unfinished ON executions (id) WHERE state <> 'finished';
+  CREATE INDEX executions_by_end ON executions (finished_at) WHERE finished_at IS NOT NULL;
+
+  CREATE TABLE execution_documents (log INTEGER PRIMARY KEY, execution TEXT NOT NULL) STRICT;
+  CREATE TABLE execution_requests (log INTEGER PRIMARY KEY, request TEXT NOT NULL) STRICT;
+
+  CREATE TABLE events (
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    bytes TEXT NOT NULL,
+    PRIMARY KEY (log, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE sessions (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    config_directory TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    last_used_at TEXT NOT NULL,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE claims (
+    key TEXT PRIMARY KEY,
+    execution_id TEXT NOT NULL,
+    instance_id TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX claims_by_execution ON claims (execution_id);
+
+  CREATE TABLE probe (id INTEGER PRIMARY KEY, writes INTEGER NOT NULL) STRICT;
+  INSERT INTO probe VALUES (1, 0);
+  `,
+];
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+export function schemaVersion(db: DatabaseSync): number {
+  return integer(db.prepare('PRAGMA user_version').get(), 'user_version');
+}
+
+/** @throws ServiceError `storage_newer` when this version of the program does not know the store's layout. */
+export function refuseNewerSchema(version: number, file: string): void {
+  if (version > SCHEMA_VERSION) {
+    const message = `The store ${file} has layout version ${version}, written by a newer cc-executor; this one knows up to version ${SCHEMA_VERSION}. Run the newer version again, or point this one at another data folder. Nothing was changed.`;
+    throw new ServiceError('storage_newer', message);
+  }
+}
+
+/** Brings the store to the newest layout in one transaction; the version is read again under its lock. */
+export function migrate(db: DatabaseSync, file: string): void {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const version = schemaVersion(db);
+    refuseNewerSchema(version, file);
+    for (const step of MIGRATIONS.slice(version)) {
+      db.exec(step);
+    }
+    if (version < SCHEMA_VERSION) {
+      db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    }
+    db.exec('COMMIT');
+  } finally {
+    if (db.isTransaction) {
+      db.exec('ROLLBACK');
+    }
+  }
+}
