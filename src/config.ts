@@ -66,11 +66,13 @@ export interface Config {
     readonly apiKey: string | undefined;
     readonly oauthToken: string | undefined;
     readonly credentialsFile: string | undefined;
-    readonly loginFile: string;
+    /** CLAUDE_CONFIG_DIR and HOME of whoever started the service: where their own login lies. */
+    readonly configDir: string | undefined;
+    readonly home: string;
     readonly allowMax: boolean;
   };
   readonly upstream: string;
-  readonly proxy: { readonly https: string | undefined; readonly http: string | undefined; readonly none: string | undefined };
+  readonly proxy: Readonly<{ httpsProxy?: string; httpProxy?: string; noProxy?: string }>;
   readonly dataDirectory: string;
   readonly claudeBin: string | undefined;
   readonly runUid: number;
@@ -127,14 +129,15 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       apiKey: settings.ANTHROPIC_API_KEY,
       oauthToken: settings.CLAUDE_CODE_OAUTH_TOKEN,
       credentialsFile: settings.CC_CLAUDE_CREDENTIALS,
-      loginFile: join(env['CLAUDE_CONFIG_DIR'] ?? join(home, '.claude'), '.credentials.json'),
+      configDir: env['CLAUDE_CONFIG_DIR'],
+      home,
       allowMax: settings.CC_ALLOW_MAX !== 'off',
     },
     upstream: settings.ANTHROPIC_BASE_URL ?? 'https://api.anthropic.com',
     proxy: {
-      https: settings.HTTPS_PROXY ?? env['https_proxy'],
-      http: settings.HTTP_PROXY ?? env['http_proxy'],
-      none: settings.NO_PROXY ?? env['no_proxy'],
+      ...given('httpsProxy', settings.HTTPS_PROXY ?? env['https_proxy']),
+      ...given('httpProxy', settings.HTTP_PROXY ?? env['http_proxy']),
+      ...given('noProxy', settings.NO_PROXY ?? env['no_proxy']),
     },
     dataDirectory: resolve(settings.CC_DATA_DIR ?? join(dataHome, 'cc-executor')),
     claudeBin: settings.CLAUDE_BIN,
@@ -156,6 +159,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     logLevel: settings.CC_LOG_LEVEL ?? 'warn',
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });
+}
+
+function given<K extends string>(key: K, value: string | undefined): { [P in K]?: string } {
+  return value === undefined ? {} : ({ [key]: value } satisfies Record<string, string> as { [P in K]?: string });
 }
 
 /** The text of `.env.example`: every setting, commented out, with what it means. */

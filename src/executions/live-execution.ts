@@ -23,6 +23,8 @@ export class LiveExecution {
   readonly force = new AbortController();
   /** Resolves when `execution.finished` is stored, or this process has given the execution up. */
   readonly ended: Promise<void>;
+  /** Resolves when the storage failed under this run. */
+  readonly storageFailed: Promise<void>;
   /** What the model calls of this execution have cost so far, in USD, by the gateway's count. */
   spentUsd = 0;
   readonly #timeLimit: PausableTimer;
@@ -33,12 +35,16 @@ export class LiveExecution {
   #onStop: (() => void) | undefined;
   #lastOutput = performance.now();
   #resolveEnded: () => void = () => {};
+  #resolveStorageFailed: () => void = () => {};
 
   constructor(record: ExecutionRecord, options: { writer: EventWriter; stallAfterMs: number }) {
     this.record = record;
     this.writer = options.writer;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
+    });
+    this.storageFailed = new Promise((resolve) => {
+      this.#resolveStorageFailed = resolve;
     });
     const limitMs = record.execution.timeLimit.ms;
     this.#timeLimit = new PausableTimer(limitMs, () => {
@@ -76,6 +82,13 @@ export class LiveExecution {
     if (this.#stop !== undefined || this.execution.state === 'finished') return;
     this.#stop = stop;
     this.#onStop?.();
+  }
+
+  /** The storage took no more of this run's events; a run that nobody can read about is ended. */
+  reportStorageFailure(error: unknown): void {
+    const why = error instanceof Error ? error.message : String(error);
+    this.requestStop({ kind: 'failed', reason: 'storage_full', text: `The event log could not be written: ${why}` });
+    this.#resolveStorageFailed();
   }
 
   /** The process ended by itself, or its result is in: what comes after cannot change the outcome. */

@@ -31,26 +31,26 @@ export async function stopProcess(
   claude: ClaudeProcess,
   { turnEnded, force }: { turnEnded: Promise<void>; force: AbortSignal },
 ): Promise<void> {
-  await claude.resume();
+  // A launcher that does not answer is no reason to leave its family alive.
+  await claude.resume().catch(() => claude.kill());
   void claude.send(INTERRUPT_MESSAGE);
   await within(INTERRUPT_GRACE_MS, force, [turnEnded, claude.exited]);
   claude.endInput();
-  await terminateUnlessExited(claude, { graceMs: END_OF_INPUT_GRACE_MS, force });
+  if (!(await within(END_OF_INPUT_GRACE_MS, force, [claude.exited]))) await terminate(claude, force);
 }
 
-/** Lets a process exit after its result; true when it had to be ended. */
-export async function awaitExit(claude: ClaudeProcess, force: AbortSignal): Promise<boolean> {
-  claude.endInput();
-  return terminateUnlessExited(claude, { graceMs: EXIT_GRACE_MS, force });
-}
-
-async function terminateUnlessExited(
+/** Lets a process exit after its result, and ends it when it does not; `onTerminate` is told before that. */
+export async function awaitExit(
   claude: ClaudeProcess,
-  { graceMs, force }: { graceMs: number; force: AbortSignal },
-): Promise<boolean> {
-  if (await within(graceMs, force, [claude.exited])) return false;
+  { force, onTerminate }: { force: AbortSignal; onTerminate: () => void },
+): Promise<void> {
+  claude.endInput();
+  if (await within(EXIT_GRACE_MS, force, [claude.exited])) return;
+  onTerminate();
+  await terminate(claude, force);
+}
+
+async function terminate(claude: ClaudeProcess, force: AbortSignal): Promise<void> {
   claude.terminate();
   if (!(await within(TERMINATE_GRACE_MS, force, [claude.exited]))) claude.kill();
-  await claude.exited;
-  return true;
 }

@@ -32,12 +32,19 @@ test('a Max token goes up as a bearer with the OAuth beta, once', () => {
     authorization: 'Bearer sk-max',
     'anthropic-beta': 'a,b,oauth-2025-04-20',
   });
-  expect(upstreamHeaders({ 'anthropic-beta': ['oauth-2025-04-20,a'] }, credential)['anthropic-beta']).toBe('oauth-2025-04-20,a');
+  expect(upstreamHeaders({ 'anthropic-beta': ['oauth-2025-04-20,a'] }, credential)['anthropic-beta']).toBe(
+    'oauth-2025-04-20,a',
+  );
   expect(upstreamHeaders({}, credential)['anthropic-beta']).toBe('oauth-2025-04-20');
 });
 
 test('an answer comes down without its connection headers and cookies', () => {
   expect(
-    downstreamHeaders({ 'request-id': 'r', 'set-cookie': ['a'], connection: 'keep-alive', 'transfer-encoding': 'chunked' }),
+    downstreamHeaders({
+      'request-id': 'r',
+      'set-cookie': ['a'],
+      connection: 'keep-alive',
+      'transfer-encoding': 'chunked',
+    }),
   ).toEqual({ 'request-id': 'r' });
 });

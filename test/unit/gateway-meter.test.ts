@@ -67,7 +67,11 @@ test('a frame longer than the bound is passed over, and the next one is read', (
 test('a delta of 20 MB is counted without being kept', () => {
   const meter = new SseMeter();
   meter.feed(Buffer.from(start));
-  meter.feed(Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"'));
+  meter.feed(
+    Buffer.from(
+      'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"',
+    ),
+  );
   const piece = Buffer.alloc(64 * 1024, 120);
   const before = process.memoryUsage();
   for (let sent = 0; sent < 320; sent += 1) {
@@ -80,14 +84,19 @@ test('a delta of 20 MB is counted without being kept', () => {
 });
 
 test('numbers that are not numbers, and frames that are not JSON, count as absent', () => {
-  const bad = 'event: message_start\ndata: {"type":"message_start","message":{"model":7,"usage":{"input_tokens":"9","output_tokens":-5}}}\n\n';
+  const bad =
+    'event: message_start\ndata: {"type":"message_start","message":{"model":7,"usage":{"input_tokens":"9","output_tokens":-5}}}\n\n';
   const reading = meterOf(`event: message_delta\ndata: {nonsense\n\n${bad}`, 10).read();
   expect([reading.model, reading.usage.inputTokens, reading.usage.outputTokens]).toEqual([null, 0, 0]);
 });
 
 test('an answer that is not streamed is read once it is whole, and estimated before', () => {
   const meter = new JsonMeter();
-  const json = JSON.stringify({ model: 'claude-opus-5-5', stop_reason: 'max_tokens', usage: { input_tokens: 3, output_tokens: 8 } });
+  const json = JSON.stringify({
+    model: 'claude-opus-5-5',
+    stop_reason: 'max_tokens',
+    usage: { input_tokens: 3, output_tokens: 8 },
+  });
   meter.feed(Buffer.from(json.slice(0, 40)));
   expect([meter.read().estimated, meter.read().usage.outputTokens]).toEqual([true, 10]);
   meter.feed(Buffer.from(json.slice(40)));

@@ -1,0 +1,25 @@
+import type { StoredEvent } from '../protocol/events.ts';
+import type { Execution } from '../protocol/execution.ts';
+import type { ExecutionRequestInput } from '../protocol/execution-request.ts';
+
+export interface ListOptions {
+  state?: Execution['state'];
+  outcome?: NonNullable<Execution['outcome']>['kind'];
+  sessionId?: string;
+  limit: number;
+  cursor?: string;
+}
+
+/** What the command line asks of a service, whether it is embedded in the same process or a server elsewhere. */
+export interface ExecutorClient {
+  execute(request: ExecutionRequestInput): Promise<Execution>;
+  get(id: string): Promise<Execution>;
+  list(options: ListOptions): Promise<{ executions: Execution[]; nextCursor: string | null }>;
+  /** The events after a cursor, in batches, until the execution has finished or `signal` aborts. */
+  events(id: string, options: { after: number; signal?: AbortSignal }): AsyncIterable<readonly StoredEvent[]>;
+  cancel(id: string): Promise<Execution>;
+  pause(id: string): Promise<Execution>;
+  resume(id: string): Promise<Execution>;
+  /** Ends the connection; an embedded service ends with its runs, at once when `force` is set. */
+  close(options: { force: boolean }): Promise<void>;
+}

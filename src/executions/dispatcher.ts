@@ -1,0 +1,138 @@
+import { ServiceError } from '../protocol/errors.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { LiveExecution } from './live-execution.ts';
+
+/** How often a run that waits for another process's session or workspace looks again. */
+const CLAIM_RETRY_MS = 200;
+
+/** Where executions run. */
+export interface Dispatcher {
+  /** @throws ServiceError `queue_full` */
+  assertRoom(): void;
+  dispatch(live: LiveExecution): void;
+  /** 1 for the next to start; null when it is not waiting. */
+  queuePosition(executionId: string): number | null;
+  /** Takes a waiting execution out of the queue; false when it is not waiting. */
+  withdraw(executionId: string): boolean;
+}
+
+export interface InProcessOptions {
+  storage: Storage;
+  instanceId: string;
+  maxConcurrent: number;
+  queueLimit: number;
+  run(live: LiveExecution): Promise<void>;
+  onError(error: unknown): void;
+}
+
+/**
+ * Runs executions in this process: highest priority first, then oldest; at most `maxConcurrent` at once; one at a
+ * time in each workspace and each session, in order, also against other processes on the same data folder.
+ */
+export class InProcessDispatcher implements Dispatcher {
+  readonly #options: InProcessOptions;
+  readonly #waiting: LiveExecution[] = [];
+  #running = 0;
+  #state: 'idle' | 'starting' | 'start_again' = 'idle';
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(options: InProcessOptions) {
+    this.#options = options;
+  }
+
+  assertRoom(): void {
+    const { queueLimit } = this.#options;
+    if (this.#waiting.length < queueLimit) return;
+    throw new ServiceError('queue_full', `${queueLimit} executions wait already; try again later`, {
+      data: { retryAfterMs: 5_000 },
+    });
+  }
+
+  dispatch(live: LiveExecution): void {
+    const { priority } = live.record.request;
+    const at = this.#waiting.findIndex((other) => other.record.request.priority < priority);
+    this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, live);
+    this.#startSoon();
+  }
+
+  queuePosition(executionId: string): number | null {
+    const at = this.#waiting.findIndex((live) => live.execution.id === executionId);
+    return at === -1 ? null : at + 1;
+  }
+
+  withdraw(executionId: string): boolean {
+    const at = this.#waiting.findIndex((live) => live.execution.id === executionId);
+    if (at === -1) return false;
+    this.#waiting.splice(at, 1);
+    return true;
+  }
+
+  #startSoon(): void {
+    if (this.#state !== 'idle') {
+      this.#state = 'start_again';
+      return;
+    }
+    this.#state = 'starting';
+    this.#start().catch(this.#options.onError);
+  }
+
+  async #start(): Promise<void> {
+    do {
+      this.#state = 'starting';
+      await this.#startWhatCan();
+    } while (this.#needsAnotherRound());
+    this.#state = 'idle';
+    clearTimeout(this.#retry);
+    if (this.#waiting.length > 0 && this.#running < this.#options.maxConcurrent) {
+      this.#retry = setTimeout(() => this.#startSoon(), CLAIM_RETRY_MS);
+    }
+  }
+
+  #needsAnotherRound(): boolean {
+    return this.#state === 'start_again';
+  }
+
+  /** A key that an earlier execution waits for is not given to a later one. */
+  async #startWhatCan(): Promise<void> {
+    const { storage, instanceId, maxConcurrent } = this.#options;
+    const blocked = new Set<string>();
+    for (const live of [...this.#waiting]) {
+      if (this.#running >= maxConcurrent) return;
+      const keys = claimKeys(live);
+      const executionId = live.execution.id;
+      const free = !keys.some((key) => blocked.has(key));
+      if (free && (await storage.claim(keys, { executionId, instanceId })) === undefined) {
+        this.#run(live);
+      } else {
+        for (const key of keys) blocked.add(key);
+      }
+    }
+  }
+
+  #run(live: LiveExecution): void {
+    if (!this.withdraw(live.execution.id)) {
+      this.#release(live).catch(this.#options.onError);
+      return;
+    }
+    this.#running += 1;
+    this.#options
+      .run(live)
+      .catch(this.#options.onError)
+      .then(() => this.#release(live))
+      .catch(this.#options.onError)
+      .finally(() => {
+        this.#running -= 1;
+        this.#startSoon();
+      });
+  }
+
+  async #release(live: LiveExecution): Promise<void> {
+    await this.#options.storage.releaseClaims(live.execution.id);
+  }
+}
+
+/** What no two live executions may share. */
+function claimKeys({ record }: LiveExecution): string[] {
+  const session = record.execution.sessionId;
+  return [`workspace:${record.directory}`, ...(session === null ? [] : [`session:${session}`])];
+}

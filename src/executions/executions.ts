@@ -1,0 +1,192 @@
+import type { Stop } from '../claude/outcome.ts';
+import { outputContract } from '../claude/structured-output.ts';
+import { ServiceError } from '../protocol/errors.ts';
+import type { StoredEvent } from '../protocol/events.ts';
+import type { Execution } from '../protocol/execution.ts';
+import { parseExecutionRequest } from '../protocol/execution-request.ts';
+import type { ExecutionFilter, ExecutionRecord } from '../storage/storage.ts';
+import { InProcessDispatcher } from './dispatcher.ts';
+import { LiveExecution } from './live-execution.ts';
+import { type Caller, newExecution } from './new-execution.ts';
+import type { RunContext } from './run-context.ts';
+import { finish, runExecution } from './run-execution.ts';
+import { storedText } from './stored-text.ts';
+
+const CANCELLED: Stop = { kind: 'cancelled', reason: 'cancelled_by_caller', text: 'Cancelled by the caller.' };
+const SHUT_DOWN: Stop = {
+  kind: 'cancelled',
+  reason: 'cancelled_by_caller',
+  text: 'The service that ran it was shut down by its operator.',
+};
+
+/** All that can be asked of executions. Every door (command line, HTTP, WebSocket, MCP) calls these. */
+export class Executions {
+  readonly #context: RunContext;
+  readonly #live = new Map<string, LiveExecution>();
+  readonly #dispatcher: InProcessDispatcher;
+  #state: 'open' | 'closing' = 'open';
+
+  constructor(context: RunContext, limits: { maxConcurrent: number; queueLimit: number }) {
+    this.#context = context;
+    this.#dispatcher = new InProcessDispatcher({
+      ...limits,
+      storage: context.storage,
+      instanceId: context.settings.instanceId,
+      run: (live) => runExecution(context, live),
+      onError: (error) => context.logger.error({ err: error }, 'an execution failed inside the service'),
+    });
+  }
+
+  /**
+   * Accepts an execution; when the promise resolves, it is stored. The same idempotency key with the same request
+   * returns the execution of the first time.
+   * @throws ServiceError `invalid_request`, `not_found` (session), `idempotency_conflict`, `queue_full`,
+   * `not_implemented`, `shutting_down`, `storage_unavailable`
+   */
+  async start(input: unknown, caller: Caller): Promise<Execution> {
+    if (this.#state === 'closing') throw new ServiceError('shutting_down', 'The service is shutting down; try again later');
+    const request = parseExecutionRequest(input);
+    if (request.outputSchema !== undefined) outputContract(request.outputSchema);
+    this.#dispatcher.assertRoom();
+    const { storage, settings } = this.#context;
+    const { record, session } = await newExecution(request, caller, { storage, settings });
+    const { created, record: stored } = await storage.createExecution(record, queuedEvent(record));
+    if (!created) return repeated(stored, record);
+    await storage.putSession(session);
+    this.dispatch(record);
+    return this.#withPosition(record.execution);
+  }
+
+  /** Hands a stored execution that has not started to the dispatcher. */
+  dispatch(record: ExecutionRecord): void {
+    const { eventLog, settings } = this.#context;
+    const writer = eventLog.openWriter({
+      executionId: record.execution.id,
+      fence: record.fence,
+      lastSeq: record.execution.lastSeq,
+      onFailure: (error) => live.reportStorageFailure(error),
+    });
+    const stallAfterMs = record.request.stallAfterMs ?? settings.stallAfterMs;
+    const live: LiveExecution = new LiveExecution(record, { writer, stallAfterMs });
+    const { id } = record.execution;
+    this.#live.set(id, live);
+    live.ended.then(() => this.#live.delete(id), () => {});
+    this.#dispatcher.dispatch(live);
+  }
+
+  /** @throws ServiceError `not_found` */
+  async get(id: string, caller: Caller): Promise<Execution> {
+    const live = this.#live.get(id);
+    if (live !== undefined && live.record.tenant === caller.tenant) return this.#withPosition(live.snapshot());
+    const { execution } = await this.#stored(id, caller);
+    if (execution.state === 'finished' || execution.state === 'queued') return execution;
+    const { text, lastSeq } = await storedText(this.#context.storage, id);
+    return { ...execution, partialText: text, lastSeq };
+  }
+
+  async list(filter: Omit<ExecutionFilter, 'tenant'>, caller: Caller): Promise<{ executions: Execution[]; nextCursor: string | null }> {
+    return this.#context.storage.listExecutions({ ...filter, tenant: caller.tenant });
+  }
+
+  /**
+   * The events after a cursor, in batches, until the execution has finished or `signal` aborts.
+   * @throws ServiceError `not_found`, `cursor_in_future`, `truncated_before`
+   */
+  async *events(
+    id: string,
+    options: { after: number; signal?: AbortSignal },
+    caller: Caller,
+  ): AsyncGenerator<readonly StoredEvent[], void, undefined> {
+    await this.#stored(id, caller);
+    yield* this.#context.eventLog.subscribe(id, options);
+  }
+
+  /**
+   * Asks for the end of an execution; `finished` follows when its processes are verified dead. Repeating it, and
+   * asking it of a finished one, changes nothing.
+   */
+  async cancel(id: string, caller: Caller): Promise<Execution> {
+    const live = await this.#controlled(id, caller);
+    if (live === undefined) return this.get(id, caller);
+    if (live.execution.cancelRequestedAt === null) {
+      live.update({ cancelRequestedAt: new Date().toISOString() });
+      if (this.#dispatcher.withdraw(id)) await this.#endUnstarted(live, CANCELLED);
+      else live.requestStop(CANCELLED);
+    }
+    return this.#withPosition(live.snapshot());
+  }
+
+  /** @throws ServiceError `conflict` with the state, where it does not apply */
+  async pause(id: string, caller: Caller): Promise<Execution> {
+    const live = await this.#runningOnly(id, caller);
+    await live.pause();
+    return live.snapshot();
+  }
+
+  /** @throws ServiceError `conflict` with the state, where it does not apply */
+  async resume(id: string, caller: Caller): Promise<Execution> {
+    const live = await this.#runningOnly(id, caller);
+    await live.resume('caller');
+    return live.snapshot();
+  }
+
+  /** Ends every run of this process; `force` skips the graces. Resolves when all have their last event. */
+  async close({ force }: { force: boolean }): Promise<void> {
+    this.#state = 'closing';
+    const ending = [...this.#live.values()].map(async (live) => {
+      if (force) live.force.abort();
+      if (this.#dispatcher.withdraw(live.execution.id)) await this.#endUnstarted(live, SHUT_DOWN);
+      else live.requestStop(SHUT_DOWN);
+      await live.ended;
+    });
+    await Promise.all(ending);
+  }
+
+  async #endUnstarted(live: LiveExecution, stop: Stop): Promise<void> {
+    const outcome = { kind: stop.kind, reason: stop.reason, message: stop.text, exitCode: null, signal: null };
+    try {
+      await finish(this.#context, live, outcome);
+    } finally {
+      live.finished();
+    }
+  }
+
+  async #stored(id: string, { tenant }: Caller): Promise<ExecutionRecord> {
+    const record = await this.#context.storage.getExecution(tenant, id);
+    if (record === undefined) throw new ServiceError('not_found', `There is no execution ${id}`);
+    return record;
+  }
+
+  /** The live execution to control; undefined when it has finished. */
+  async #controlled(id: string, caller: Caller): Promise<LiveExecution | undefined> {
+    const live = this.#live.get(id);
+    if (live !== undefined && live.record.tenant === caller.tenant) return live;
+    const { execution } = await this.#stored(id, caller);
+    if (execution.state === 'finished') return undefined;
+    const message = `Execution ${id} belongs to another process on this data folder; control it there`;
+    throw new ServiceError('conflict', message, { data: { state: execution.state } });
+  }
+
+  async #runningOnly(id: string, caller: Caller): Promise<LiveExecution> {
+    const live = await this.#controlled(id, caller);
+    if (live !== undefined) return live;
+    throw new ServiceError('conflict', `Execution ${id} has finished`, { data: { state: 'finished' } });
+  }
+
+  #withPosition(execution: Execution): Execution {
+    return { ...execution, queuePosition: this.#dispatcher.queuePosition(execution.id) };
+  }
+}
+
+function queuedEvent({ execution, request }: ExecutionRecord): StoredEvent {
+  const { id, createdAt, model, workspace, sessionId } = execution;
+  const data = { prompt: request.prompt, model, workspace, sessionId };
+  const event = { executionId: id, seq: 1, time: createdAt, type: 'execution.queued', data };
+  return { seq: 1, type: 'execution.queued', bytes: JSON.stringify(event) };
+}
+
+function repeated(stored: ExecutionRecord, asked: ExecutionRecord): Execution {
+  if (stored.requestHash === asked.requestHash) return stored.execution;
+  const message = `The idempotency key was used before, for another request (execution ${stored.execution.id})`;
+  throw new ServiceError('idempotency_conflict', message);
+}

@@ -1,0 +1,28 @@
+import type { Logger } from 'pino';
+import type { ClaudeBinary } from '../claude/binary.ts';
+import type { EventLog } from '../event-log/event-log.ts';
+import type { ModelGateway } from '../model-gateway/model-gateway.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { NewExecutionSettings } from './new-execution.ts';
+
+/** The way to the model API, or why there is none. */
+export type GatewayAccess =
+  | { open: true; gateway: ModelGateway; credentialKind: 'api_key' | 'max' }
+  | { open: false; problem: string };
+
+/** What the core is given; made once by the composition root. */
+export interface RunContext {
+  storage: Storage;
+  eventLog: EventLog;
+  access: GatewayAccess;
+  binary: ClaudeBinary;
+  logger: Logger;
+  settings: NewExecutionSettings & {
+    runUid: number;
+    serviceUid: number | undefined;
+    stallAfterMs: number;
+    maxLineBytes: number;
+    maxLogBytes: number;
+    inherited: Readonly<Record<string, string>>;
+  };
+}

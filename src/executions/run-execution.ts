@@ -1,0 +1,104 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ServiceError } from '../protocol/errors.ts';
+import type { Outcome, Reason } from '../protocol/execution.ts';
+import { chooseIdentity, refuseBypassAsRoot } from './identity.ts';
+import type { LiveExecution } from './live-execution.ts';
+import { type AttemptPlace, runAttempt } from './run-attempt.ts';
+import type { RunContext } from './run-context.ts';
+import { emptyForRetry, prepareRunDirectories, removeRunFolder, sessionFolder } from './run-directories.ts';
+
+const TRANSIENT: ReadonlySet<Reason> = new Set(['overloaded', 'rate_limited', 'model_error', 'worker_lost']);
+const FIRST_RETRY_MS = 1_000;
+const MAX_RETRY_MS = 30_000;
+/** How long the end of a run is offered to a storage that does not take it. */
+const STORE_END_LIMIT_MS = 10_000;
+const STORE_END_INTERVAL_MS = 250;
+
+/** Runs an execution to its end: attempts, and one `execution.finished` after the last process is verified dead. */
+export async function runExecution(context: RunContext, live: LiveExecution): Promise<void> {
+  const { dataDirectory } = context.settings;
+  try {
+    live.update({ state: 'running', startedAt: new Date().toISOString(), queuePosition: null });
+    const outcome = await attempts(context, live);
+    await removeRunFolder(dataDirectory, live.execution.id);
+    await finish(context, live, outcome);
+  } catch (error) {
+    if (!(error instanceof ServiceError && error.code === 'stale_writer')) throw error;
+    context.logger.error({ executionId: live.execution.id }, 'another service has taken this execution over');
+  } finally {
+    live.finished();
+  }
+}
+
+async function attempts(context: RunContext, live: LiveExecution): Promise<Outcome> {
+  const place = await preparePlace(context, live);
+  if ('kind' in place) return place;
+  for (;;) {
+    const outcome = await runAttempt(context, live, place);
+    const { attempt } = live.execution;
+    const max = live.record.request.retry?.max ?? 0;
+    if (attempt > max || outcome.reason === null || !TRANSIENT.has(outcome.reason) || live.stop !== undefined) return outcome;
+    const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (attempt - 1), MAX_RETRY_MS);
+    live.update({ attempt: attempt + 1, cli: null, result: null });
+    live.writer.append('execution.retrying', { attempt: attempt + 1, reason: outcome.reason, delayMs }, live.execution);
+    live.output.voidAll();
+    const waiting = new AbortController();
+    live.onStop(() => waiting.abort());
+    await delay(delayMs, undefined, { signal: waiting.signal }).catch(() => {});
+    await emptyForRetry(place.directories);
+  }
+}
+
+/** Makes the run's folders. What the caller or the machine has wrong is an outcome. */
+async function preparePlace(context: RunContext, live: LiveExecution): Promise<AttemptPlace | Outcome> {
+  const { record } = live;
+  const { dataDirectory, serviceUid, runUid } = context.settings;
+  try {
+    const sessionId = record.execution.sessionId ?? record.execution.id;
+    const session = await context.storage.getSession(record.tenant, sessionId);
+    const binary = context.binary.path;
+    const chosen = await chooseIdentity(record, { serviceUid, runUid, dataDirectory, binary });
+    refuseBypassAsRoot(record, chosen);
+    const configDirectory = session?.configDirectory ?? sessionFolder(dataDirectory, sessionId);
+    const { identity } = chosen;
+    return { identity, directories: await prepareRunDirectories(record, { dataDirectory, configDirectory, identity }) };
+  } catch (error) {
+    const known = error instanceof ServiceError || (error instanceof Error && 'code' in error);
+    if (!known) throw error;
+    const full = 'code' in error && (error.code === 'ENOSPC' || error.code === 'EROFS' || error.code === 'EDQUOT');
+    return {
+      kind: 'failed',
+      reason: full ? 'storage_full' : 'spawn_failed',
+      message: `The run could not be prepared: ${error.message}`,
+      exitCode: null,
+      signal: null,
+    };
+  }
+}
+
+/** Stores the end. With a storage that stays broken the record is left for the next start to end as `lost`. */
+export async function finish({ logger }: RunContext, live: LiveExecution, outcome: Outcome): Promise<void> {
+  live.update({
+    state: 'finished',
+    outcome,
+    partialText: live.output.toString(),
+    lastSeq: live.writer.lastSeq + 1,
+    finishedAt: new Date().toISOString(),
+    queuePosition: null,
+  });
+  live.writer.append('execution.finished', { outcome, receiptId: null }, live.execution);
+  const deadline = performance.now() + STORE_END_LIMIT_MS;
+  for (;;) {
+    try {
+      await live.writer.flush();
+      return;
+    } catch (error) {
+      if (error instanceof ServiceError && error.code === 'stale_writer') throw error;
+      if (performance.now() > deadline) {
+        logger.error({ err: error, executionId: live.execution.id }, 'the end of the execution could not be stored');
+        return;
+      }
+      await delay(STORE_END_INTERVAL_MS);
+    }
+  }
+}

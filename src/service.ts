@@ -1,0 +1,148 @@
+import { rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { execa } from 'execa';
+import type { Logger } from 'pino';
+import { type ClaudeBinary, findClaude } from './claude/binary.ts';
+import type { ExecutorClient } from './client/executor-client.ts';
+import type { Config } from './config.ts';
+import { EventLog } from './event-log/event-log.ts';
+import { Executions } from './executions/executions.ts';
+import type { Caller } from './executions/new-execution.ts';
+import { recover } from './executions/recovery.ts';
+import type { GatewayAccess } from './executions/run-context.ts';
+import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
+import { startModelGateway } from './model-gateway/model-gateway.ts';
+import { newId } from './protocol/ids.ts';
+import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
+import type { Storage } from './storage/storage.ts';
+
+export interface Service extends AsyncDisposable {
+  readonly executions: Executions;
+  readonly storage: Storage;
+  readonly binary: ClaudeBinary;
+  readonly dataDirectory: string;
+  /** A client of this service for a caller on this machine who works in `directory`, or in fresh workspaces. */
+  client(directory: string | undefined): ExecutorClient;
+  /** Ends every run, then everything else; every part is closed even if one fails. */
+  close(options: { force: boolean }): Promise<void>;
+}
+
+export interface ServiceOptions {
+  logger: Logger;
+  /** Whether executions that a dead service had accepted but not started are run here; else they stay queued. */
+  adoptQueued: boolean;
+}
+
+/**
+ * The composition root: makes every long-lived part of a service and wires them.
+ * @throws ServiceError `data_folder_unusable`, `storage_newer`
+ */
+export async function createService(config: Config, { logger, adoptQueued }: ServiceOptions): Promise<Service> {
+  const instanceId = newId();
+  const storage = await openSqliteStorage({ dataDirectory: config.dataDirectory });
+  try {
+    const [binary, found] = await Promise.all([findClaude(config.claudeBin), operatorCredential(config), storage.registerInstance(instanceId)]);
+    if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
+    const access = await openGateway(config, { found, logger });
+    const context = {
+      storage,
+      eventLog: new EventLog(storage),
+      access,
+      binary,
+      logger,
+      settings: { ...config, instanceId, serviceUid: process.getuid?.() },
+    };
+    const executions = new Executions(context, config);
+    await recover(context, adoptQueued ? (record) => executions.dispatch(record) : undefined);
+    const housekeeping = keepWithinLimits(storage, config).catch((error: unknown) => logger.error({ err: error }, 'retention failed'));
+    const close = async ({ force }: { force: boolean }): Promise<void> => {
+      await closeAll([
+        () => executions.close({ force }),
+        () => housekeeping,
+        async () => (access.open ? access.gateway.close() : undefined),
+        () => storage.close(),
+      ]);
+    };
+    return {
+      executions,
+      storage,
+      binary,
+      dataDirectory: config.dataDirectory,
+      client: (directory) => embeddedClient({ executions, close }, { tenant: 'local', ...(directory === undefined ? {} : { directory: resolve(directory) }) }),
+      close,
+      [Symbol.asyncDispose]: () => close({ force: false }),
+    };
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+/** The operator's credential, from the places the configuration names. */
+export async function operatorCredential(config: Config): Promise<CredentialFound> {
+  return findCredential({
+    ...config.credentials,
+    dataDir: config.dataDirectory,
+    runCli: async (args, env, input, signal) => {
+      const binary = await findClaude(config.claudeBin);
+      if (!binary.usable) throw new Error(binary.problem);
+      const { httpsProxy, httpProxy, noProxy } = config.proxy;
+      const proxies = { HTTPS_PROXY: httpsProxy, HTTP_PROXY: httpProxy, NO_PROXY: noProxy };
+      const ended = await execa(binary.path, [...args], {
+        extendEnv: false,
+        env: { ...config.inherited, ...proxies, ...env },
+        input,
+        cancelSignal: signal,
+        forceKillAfterDelay: 2_000,
+        reject: false,
+        maxBuffer: 1024 * 1024,
+      });
+      return { exitCode: ended.exitCode ?? null, stderr: ended.stderr };
+    },
+  });
+}
+
+async function openGateway(config: Config, { found, logger }: { found: CredentialFound; logger: Logger }): Promise<GatewayAccess> {
+  if (!found.ok) return { open: false, problem: found.problem.message };
+  const { credential } = found;
+  const gateway = await startModelGateway({
+    upstream: config.upstream,
+    credential,
+    proxy: config.proxy,
+    logger,
+    listen: { host: '127.0.0.1', port: 0 },
+  });
+  return { open: true, gateway, credentialKind: credential.kind };
+}
+
+/** Cuts logs and removes records that are past their limits, with the folders that went with them. */
+async function keepWithinLimits(storage: Storage, { retention }: Config): Promise<void> {
+  const daysAgo = (days: number): string => new Date(Date.now() - days * 24 * 3600 * 1000).toISOString();
+  const report = await storage.applyRetention({
+    logsFinishedBefore: daysAgo(retention.logDays),
+    recordsFinishedBefore: daysAgo(retention.recordDays),
+    maxLogBytes: retention.maxLogBytes,
+  });
+  const fresh = report.removedExecutions.filter(({ id, workspace }) => id === workspace).map(({ directory }) => directory);
+  const sessions = report.removedSessions.map(({ configDirectory }) => configDirectory);
+  for (const folder of [...fresh, ...sessions]) await rm(folder, { recursive: true, force: true });
+}
+
+async function closeAll(steps: (() => Promise<void>)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const step of steps) await step().catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw new AggregateError(errors, 'Parts of the service could not be closed');
+}
+
+function embeddedClient({ executions, close }: Pick<Service, 'executions' | 'close'>, caller: Caller): ExecutorClient {
+  return {
+    execute: (request) => executions.start(request, caller),
+    get: (id) => executions.get(id, caller),
+    list: (options) => executions.list(options, caller),
+    events: (id, options) => executions.events(id, options, caller),
+    cancel: (id) => executions.cancel(id, caller),
+    pause: (id) => executions.pause(id, caller),
+    resume: (id) => executions.resume(id, caller),
+    close,
+  };
+}
