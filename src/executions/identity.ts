@@ -31,8 +31,9 @@ export async function chooseIdentity(record: ExecutionRecord, policy: IdentityPo
   const owner = foreign ? await stat(record.directory) : { uid: policy.runUid, gid: policy.runUid };
   if (owner.uid === 0) return stayRoot(`${record.directory} belongs to root`);
   const identity = { uid: owner.uid, gid: owner.gid };
-  for (const path of [policy.binary, policy.dataDirectory, ...(foreign ? [record.directory] : [])]) {
-    const closed = await closedFolder(path, identity);
+  const folders = [dirname(policy.binary), policy.dataDirectory, ...(foreign ? [record.directory] : [])];
+  for (const folder of folders) {
+    const closed = await closedFolder(folder, identity);
     if (closed !== undefined) return stayRoot(`uid ${identity.uid} may not enter ${closed}`);
   }
   return { identity, stayedRootBecause: undefined };
@@ -42,17 +43,17 @@ function stayRoot(reason: string): RunIdentity {
   return { identity: undefined, stayedRootBecause: reason };
 }
 
-/** The first folder on the way to `path` that this user may not pass, from the mode bits. */
-async function closedFolder(path: string, { uid, gid }: Identity): Promise<string | undefined> {
+/** The first folder on the way into `folder` that this user may not pass, from the mode bits. */
+async function closedFolder(folder: string, { uid, gid }: Identity): Promise<string | undefined> {
   const parents: string[] = [];
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    parents.unshift(folder);
-    if (folder === dirname(folder)) break;
+  for (let path = folder; ; path = dirname(path)) {
+    parents.unshift(path);
+    if (path === dirname(path)) break;
   }
-  for (const folder of parents) {
-    const { mode, uid: owner, gid: group } = await stat(folder);
+  for (const path of parents) {
+    const { mode, uid: owner, gid: group } = await stat(path);
     const bit = owner === uid ? 0o100 : group === gid ? 0o010 : 0o001;
-    if ((mode & bit) === 0) return folder;
+    if ((mode & bit) === 0) return path;
   }
   return undefined;
 }

@@ -10,6 +10,13 @@ const REFRESH_BEFORE_MS = 5 * 60_000;
 const CLI_LIMIT_MS = 60_000;
 /** After a refresh that failed, for whatever reason, the same login is left alone for this long. */
 const PAUSE_MS = 60_000;
+/** Keeps the CLI from every call but those of the login. */
+const QUIET = {
+  DISABLE_AUTOUPDATER: '1',
+  DISABLE_TELEMETRY: '1',
+  DISABLE_ERROR_REPORTING: '1',
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+};
 const COPY_PREFIX = 'login-copy-';
 const KEPT_NAME = 'claude-login.json';
 const ORIGIN_NAME = 'origin';
@@ -159,7 +166,7 @@ export class LoginKeeper {
   async #refreshCopy(copy: string, login: Login): Promise<Login> {
     const file = join(copy, '.credentials.json');
     await writeFile(file, asExpired(login.text), { mode: 0o600 });
-    const env = { HOME: copy, CLAUDE_CONFIG_DIR: copy, CLAUDE_CODE_TMPDIR: copy, TMPDIR: copy };
+    const env = { ...QUIET, HOME: copy, CLAUDE_CONFIG_DIR: copy, CLAUDE_CODE_TMPDIR: copy, TMPDIR: copy };
     const signal = AbortSignal.timeout(CLI_LIMIT_MS);
     const run = await this.#runCli(['auth', 'status'], env, '', signal).catch(asUnreachable);
     const read = await readLogin(file);

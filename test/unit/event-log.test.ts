@@ -78,12 +78,15 @@ describe('subscribe', () => {
     const { execution } = await create();
     const reader = log.subscribe(execution.id, { after: 0 });
     const seen = (await reader.next()).value?.map((event) => event.seq) ?? [];
-    const reading = readSeqs(reader);
+    const next = reader.next();
     await storage.append({ executionId: execution.id, fence: 1, events: eventsOf(2, 3) });
     const writer = log.openWriter({ executionId: execution.id, fence: 1, lastSeq: 3 });
-    writer.append('execution.finished', FINISHED, finishedOf(execution));
+    writer.append('claude.stderr', TEXT);
     await writer.flush();
-    expect([...seen, ...(await reading)]).toEqual([1, 2, 3, 4]);
+    seen.push(...((await next).value?.map((event) => event.seq) ?? []));
+    writer.append('execution.finished', FINISHED, finishedOf(execution));
+    seen.push(...(await readSeqs(reader)));
+    expect(seen).toEqual([1, 2, 3, 4, 5]);
   });
 
   test('a reader outlives a writer that another one replaced', async () => {
