@@ -10,10 +10,10 @@ const Block = z.looseObject({
   id: z.string().optional(),
   name: z.string().optional(),
   text: z.string().optional(),
-  input: z.unknown(),
+  input: z.unknown().optional(),
   tool_use_id: z.string().optional(),
   is_error: z.boolean().optional(),
-  content: z.unknown(),
+  content: z.unknown().optional(),
 });
 export type Block = z.infer<typeof Block>;
 
@@ -54,29 +54,35 @@ const ModelUsage = z.looseObject({
   costUSD: z.number().default(0),
 });
 
+/** A field of another shape than known counts as absent: a newer CLI must not make a result unreadable. */
+const text = z.string().optional().catch(undefined);
+const number = z.number().default(0).catch(0);
+
 /**
- * The end of a turn. `subtype: "success"` does not mean success: `is_error` decides. `total_cost_usd` and
- * `modelUsage` count the whole process.
+ * The end of a turn. `subtype: "success"` does not mean success: `is_error` decides, and one that is absent counts as
+ * an error. `total_cost_usd` and `modelUsage` count the whole process.
  */
 export const ResultMessage = z.looseObject({
   type: z.literal('result'),
-  subtype: z.string().optional(),
-  is_error: z.boolean(),
-  result: z.string().optional(),
-  errors: z.array(z.string()).optional(),
-  terminal_reason: z.string().nullish(),
-  startup_failure_reason: z.string().nullish(),
-  api_error_status: z.number().nullish(),
-  stop_reason: z.string().nullish(),
-  num_turns: z.int().default(0),
-  duration_ms: z.number().default(0),
-  duration_api_ms: z.number().default(0),
-  session_id: z.string().optional(),
-  total_cost_usd: z.number().default(0),
-  modelUsage: z.record(z.string(), ModelUsage).default({}),
-  permission_denials: z.array(z.looseObject({ tool_name: z.string(), tool_use_id: z.string() })).default([]),
-  structured_output: z.unknown(),
-  queued_turn_count: z.int().default(0),
+  subtype: text,
+  is_error: z.boolean().catch(true),
+  result: text,
+  errors: z.array(z.string()).optional().catch(undefined),
+  terminal_reason: text,
+  startup_failure_reason: text,
+  api_error_status: z.number().optional().catch(undefined),
+  stop_reason: text,
+  num_turns: number,
+  duration_ms: number,
+  duration_api_ms: number,
+  total_cost_usd: number,
+  modelUsage: z.record(z.string(), ModelUsage).default({}).catch({}),
+  permission_denials: z
+    .array(z.looseObject({ tool_name: z.string(), tool_use_id: z.string() }))
+    .default([])
+    .catch([]),
+  structured_output: z.unknown().optional(),
+  queued_turn_count: number,
 });
 export type ResultMessage = z.infer<typeof ResultMessage>;
 
@@ -119,7 +125,7 @@ const BY_TYPE: Record<string, z.ZodType<KnownMessage>> = {
   'system/api_retry': ApiRetry,
 };
 
-const Typed = z.looseObject({ type: z.string(), subtype: z.unknown() });
+const Typed = z.looseObject({ type: z.string(), subtype: z.unknown().optional() });
 
 /**
  * Reads one line of the CLI.

@@ -88,14 +88,14 @@ function classify(ending: Ending, result: ResultMessage): [Reason, string] {
 
 function reasonOf({ observed, gatewayRefusal }: Ending, result: ResultMessage): Reason {
   const { assistantError, usageLimit } = observed;
-  const status = result.api_error_status ?? undefined;
+  const status = result.api_error_status;
   if (gatewayRefusal === 'budget' && status === 402) return 'budget';
   if (gatewayRefusal === 'credential') return 'auth_failed';
   if (usageLimit !== undefined) return 'usage_limit';
   if (result.stop_reason === 'refusal') return 'refused';
   const aborted = result.terminal_reason?.startsWith('aborted') ?? false;
   if (aborted && result.permission_denials.length > 0) return 'tool_denied';
-  if (result.startup_failure_reason != null) return 'spawn_failed';
+  if (result.startup_failure_reason !== undefined) return 'spawn_failed';
   return (
     own(BY_TERMINAL_REASON, result.terminal_reason) ??
     own(BY_SUBTYPE, result.subtype) ??
@@ -151,7 +151,7 @@ export function toExecutionResult(result: ResultMessage, structured: unknown): E
   return {
     text: result.result ?? '',
     structured: structured ?? null,
-    turns: result.num_turns,
+    turns: Math.round(result.num_turns),
     usage: {
       inputTokens: sum((usage) => usage.inputTokens),
       outputTokens: sum((usage) => usage.outputTokens),
