@@ -85,25 +85,44 @@ function compilesInDraft7(schema: object): boolean {
 }
 
 const IN_MAPS = new Set(['properties', 'patternProperties', '$defs', 'definitions']);
-const IN_SCHEMAS = new Set(['items', 'additionalProperties', 'not', 'if', 'then', 'else', 'contains', 'propertyNames']);
-const IN_LISTS = new Set(['allOf', 'anyOf', 'oneOf']);
+const IN_SCHEMAS = new Set(['items', 'additionalProperties', 'contains', 'propertyNames']);
+const IN_LISTS = new Set(['allOf', 'anyOf']);
+/** Loosening what is inside these would make the whole stricter or another, so they stay only as they are. */
+const ONLY_WHOLE = new Set(['not', 'oneOf', 'if', 'then', 'else']);
+/** A 2020-12 keyword that changes what its neighbour means. */
+const CHANGED_BY: Record<string, string> = { items: 'prefixItems', contains: 'minContains' };
 const PLAIN = new Set(
   ('$ref title description default examples enum const type multipleOf maximum exclusiveMaximum minimum exclusiveMinimum ' +
     'maxLength minLength pattern maxItems minItems uniqueItems maxProperties minProperties required').split(' '),
 );
 
 function reduce(schema: unknown): unknown {
-  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return schema;
-  const entries = Object.entries(schema).flatMap(([key, value]): [string, unknown][] => {
-    if (PLAIN.has(key)) return [[key, value]];
-    if (IN_SCHEMAS.has(key) && !Array.isArray(value)) return [[key, reduce(value)]];
-    if (IN_LISTS.has(key) && Array.isArray(value)) return [[key, value.map(reduce)]];
-    if (IN_MAPS.has(key) && typeof value === 'object' && value !== null) {
-      return [[key, Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, reduce(inner)]))]];
-    }
-    return [];
-  });
-  return Object.fromEntries(entries);
+  if (!isObject(schema) || Array.isArray(schema)) return schema;
+  const entries = Object.entries(schema);
+  const whole = entries.every(([key, value]) => !ONLY_WHOLE.has(key) || isUnchanged(value));
+  return Object.fromEntries(
+    entries.flatMap(([key, value]): [string, unknown][] => {
+      const other = CHANGED_BY[key];
+      if (other !== undefined && Object.hasOwn(schema, other)) return [];
+      if (ONLY_WHOLE.has(key)) return whole ? [[key, value]] : [];
+      return reduceKeyword(key, value);
+    }),
+  );
+}
+
+function reduceKeyword(key: string, value: unknown): [string, unknown][] {
+  if (PLAIN.has(key)) return [[key, value]];
+  if (IN_SCHEMAS.has(key) && !Array.isArray(value)) return [[key, reduce(value)]];
+  if (IN_LISTS.has(key) && Array.isArray(value)) return [[key, value.map(reduce)]];
+  if (IN_MAPS.has(key) && isObject(value)) {
+    return [[key, Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, reduce(inner)]))]];
+  }
+  return [];
+}
+
+function isUnchanged(value: unknown): boolean {
+  const reduced = Array.isArray(value) ? value.map(reduce) : reduce(value);
+  return JSON.stringify(reduced) === JSON.stringify(value);
 }
 
 /** The turn that asks for a better answer. */

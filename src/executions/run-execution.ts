@@ -19,12 +19,16 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
   const { dataDirectory } = context.settings;
   try {
     live.update({ state: 'running', startedAt: new Date().toISOString(), queuePosition: null });
+    // Stored before anything starts: after a crash, what is queued may run, and what is running must not run again.
+    await context.storage.updateExecution(live.execution.id, live.record.fence, live.execution);
     const outcome = await attempts(context, live);
     await removeRunFolder(dataDirectory, live.execution.id);
     await finish(context, live, outcome);
   } catch (error) {
-    if (!(error instanceof ServiceError && error.code === 'stale_writer')) throw error;
-    context.logger.error({ executionId: live.execution.id }, 'another service has taken this execution over');
+    if (!(error instanceof ServiceError)) throw error;
+    // Another service took it over, or the storage is gone before anything ran: the next start ends or runs it.
+    context.logger.error({ err: error, executionId: live.execution.id }, 'the execution was given up');
+    live.writer.close();
   } finally {
     live.finished();
   }

@@ -68,6 +68,18 @@ describe('privileges', () => {
     expect(statusField(launched.pid ?? 0, 'Uid')).toBe('0 0 0 0');
   });
 
+  test.runIf(isRoot)('the groups of the service do not reach the command (root)', async () => {
+    const before = process.getgroups?.() ?? [];
+    process.setgroups?.([0, 4]);
+    try {
+      const launched = start(`exec sleep ${newMark()}`, { identity });
+      expect(statusField(launched.pid ?? 0, 'Groups')).toBe('0 4');
+      expect(statusField(await launched.cliPid, 'Groups')).toBe('');
+    } finally {
+      process.setgroups?.(before);
+    }
+  });
+
   test.runIf(isRoot)('a dropped run can neither signal nor read its launcher (root)', async () => {
     const quiet = '>/dev/null 2>&1';
     const script = `kill -9 $PPID ${quiet}; a=$?; cat /proc/$PPID/environ ${quiet}; b=$?; ls /proc/$PPID/fd ${quiet}; echo $a $b $?`;

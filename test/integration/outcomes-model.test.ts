@@ -103,7 +103,7 @@ it('a denied tool alone leaves the outcome of the CLI and is listed', async () =
 
 it('text that a broken stream voided does not count, and the retry does', async () => {
   const { run } = await executor({
-    script: [{ kind: 'reset', text: 'half an answer that is void' }, { kind: 'text', text: 'the whole answer' }],
+    script: [{ kind: 'reset', text: 'half an answer that is void', deltaSize: 5, deltaEveryMs: 60 }, { kind: 'text', text: 'the whole answer' }],
   });
   const { execution, events } = await run({ prompt: 'hi' });
   expect(execution.outcome?.kind).toBe('succeeded');
