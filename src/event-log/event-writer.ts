@@ -144,6 +144,20 @@ export class EventWriter {
     });
   }
 
+  /**
+   * Forgets what could not be stored, after `flush` failed: nobody has seen it, and the log goes on behind what is
+   * stored. For the end of a run on a full disk. Returns how many events are forgotten.
+   */
+  async discardUnstored(): Promise<number> {
+    await this.#storing?.catch(() => undefined);
+    const forgotten = this.#queue.length;
+    this.#queue = [];
+    this.#pendingBytes = 0;
+    this.#lastSeq = this.#storedSeq;
+    this.#settleDrainWaiters();
+    return forgotten;
+  }
+
   /** Stores what waits and gives the log up without finishing it. Rejects like `flush`; the writer is ended anyway. */
   async close(): Promise<void> {
     try {

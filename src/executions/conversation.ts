@@ -47,12 +47,13 @@ export class Conversation {
     const { events, message } = this.#translate(line);
     const { output, writer } = this.#live;
     for (const { type, json, delta, voided } of events) {
+      if (!store) continue;
       if (delta !== undefined) output.delta(delta);
       if (voided !== undefined) output.voided(voided);
-      if (store) writer.appendRaw(type, json);
+      writer.appendRaw(type, json);
     }
     if (message === undefined) return;
-    output.message(message);
+    if (store) output.message(message);
     observe(this.observed, message);
     if (message.type === 'result') this.#result(message);
   }

@@ -90,7 +90,7 @@ export class Executions {
 
   /**
    * The events after a cursor, in batches, until the execution has finished or `signal` aborts.
-   * @throws ServiceError `not_found`, `cursor_in_future`, `truncated_before`
+   * @throws ServiceError `not_found`, `cursor_in_future`, `truncated_before`, `storage_unavailable`
    */
   async *events(
     id: string,
@@ -98,7 +98,12 @@ export class Executions {
     caller: Caller,
   ): AsyncGenerator<readonly StoredEvent[], void, undefined> {
     await this.#stored(id, caller);
-    yield* this.#context.eventLog.subscribe(id, options);
+    const givenUp = this.#live.get(id)?.givenUp.signal;
+    const signals = [options.signal, givenUp].filter((signal) => signal !== undefined);
+    yield* this.#context.eventLog.subscribe(id, { after: options.after, signal: AbortSignal.any(signals) });
+    if (givenUp?.aborted) {
+      throw new ServiceError('storage_unavailable', `The end of execution ${id} could not be stored; the next start ends it as lost`);
+    }
   }
 
   /**

@@ -21,6 +21,8 @@ export class LiveExecution {
   readonly output = new OutputText();
   /** Aborted when the run is to end at once, without grace. */
   readonly force = new AbortController();
+  /** Aborted when the end cannot be stored, or another service took the execution over: readers here wait in vain. */
+  readonly givenUp = new AbortController();
   /** Resolves when `execution.finished` is stored, or this process has given the execution up. */
   readonly ended: Promise<void>;
   /** Resolves when the storage failed under this run. */

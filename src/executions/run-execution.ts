@@ -13,6 +13,8 @@ const MAX_RETRY_MS = 30_000;
 /** How long the end of a run is offered to a storage that does not take it. */
 const STORE_END_LIMIT_MS = 10_000;
 const STORE_END_INTERVAL_MS = 250;
+/** Characters of partial text in the record on a full disk, so that it fits into the space held back for it. */
+const KEPT_TEXT_ON_FULL_DISK = 64 * 1024;
 
 /** Runs an execution to its end: attempts, and one `execution.finished` after the last process is verified dead. */
 export async function runExecution(context: RunContext, live: LiveExecution): Promise<void> {
@@ -28,7 +30,8 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
     if (!(error instanceof ServiceError)) throw error;
     // Another service took it over, or the storage is gone before anything ran: the next start ends or runs it.
     context.logger.error({ err: error, executionId: live.execution.id }, 'the execution was given up');
-    live.writer.close();
+    live.givenUp.abort();
+    await live.writer.close().catch(() => {});
   } finally {
     live.finished();
   }
@@ -81,11 +84,12 @@ async function preparePlace(context: RunContext, live: LiveExecution): Promise<A
 }
 
 /** Stores the end. With a storage that stays broken the record is left for the next start to end as `lost`. */
-export async function finish({ logger }: RunContext, live: LiveExecution, outcome: Outcome): Promise<void> {
+export async function finish({ logger }: RunContext, live: LiveExecution, ended: Outcome): Promise<void> {
+  const outcome = ended.reason === 'storage_full' ? await makeRoom(live, ended) : ended;
   live.update({
     state: 'finished',
     outcome,
-    partialText: live.output.toString(),
+    partialText: ended.reason === 'storage_full' ? live.output.toString().slice(-KEPT_TEXT_ON_FULL_DISK) : live.output.toString(),
     lastSeq: live.writer.lastSeq + 1,
     finishedAt: new Date().toISOString(),
     queuePosition: null,
@@ -100,9 +104,22 @@ export async function finish({ logger }: RunContext, live: LiveExecution, outcom
       if (error instanceof ServiceError && error.code === 'stale_writer') throw error;
       if (performance.now() > deadline) {
         logger.error({ err: error, executionId: live.execution.id }, 'the end of the execution could not be stored');
+        live.givenUp.abort();
         return;
       }
       await delay(STORE_END_INTERVAL_MS);
     }
+  }
+}
+
+/** Events that a full disk did not take make way for the end of the run, and the outcome says how many. */
+async function makeRoom({ writer }: LiveExecution, outcome: Outcome): Promise<Outcome> {
+  try {
+    await writer.flush();
+    return outcome;
+  } catch (error) {
+    if (error instanceof ServiceError && error.code !== 'storage_unavailable') throw error;
+    const forgotten = await writer.discardUnstored();
+    return { ...outcome, message: `${outcome.message ?? ''} Its last ${forgotten} events could not be kept.` };
   }
 }
