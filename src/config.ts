@@ -87,6 +87,8 @@ export interface Config {
   readonly maxLogBytes: number;
   readonly retention: { readonly logDays: number; readonly recordDays: number; readonly maxLogBytes: number };
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** False where NO_COLOR asks for none. */
+  readonly colour: boolean;
   /** What a run inherits of the service's own environment: where programs are, language, time zone, certificates. */
   readonly inherited: Readonly<Record<string, string>>;
 }
@@ -157,6 +159,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       maxLogBytes: settings.CC_RETENTION_BYTES ?? 10 * 1024 * MiB,
     },
     logLevel: settings.CC_LOG_LEVEL ?? 'warn',
+    colour: env['NO_COLOR'] === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type LaunchedProcess, type LaunchOptions, launch } from '../../src/isolation/launcher.ts';
-import { isRoot, newMark, temporaryFolder, waitUntil, withArgument } from '../support/processes.ts';
+import { has } from '../support/capabilities.ts';
+import { newMark, temporaryFolder, waitUntil, withArgument } from '../support/processes.ts';
 
 const running: LaunchedProcess[] = [];
 
@@ -113,7 +114,7 @@ describe('a start that fails', () => {
     expect((await start('/bin/true', [], { cwd: '/nowhere' }).exited).failure?.reason).toBe('cwd_unusable');
   });
 
-  test.runIf(isRoot)(
+  test.runIf(has('root'))(
     'says cwd_unusable for a working directory that the dropped user cannot enter (root)',
     async () => {
       await using folder = await temporaryFolder();

@@ -1,7 +1,8 @@
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type LaunchedProcess, type LaunchOptions, launch } from '../../src/isolation/launcher.ts';
-import { isRoot, newMark, statusField, temporaryFolder } from '../support/processes.ts';
+import { has } from '../support/capabilities.ts';
+import { newMark, statusField, temporaryFolder } from '../support/processes.ts';
 
 const running: LaunchedProcess[] = [];
 const identity = { uid: 65_534, gid: 65_533 };
@@ -57,7 +58,7 @@ describe('privileges', () => {
     expect(statusField(await launched.cliPid, 'NoNewPrivs')).toBe('1');
   });
 
-  test.runIf(isRoot)('the command runs as the given user, without groups or capabilities (root)', async () => {
+  test.runIf(has('root'))('the command runs as the given user, without groups or capabilities (root)', async () => {
     const launched = start(`exec sleep ${newMark()}`, { identity, limits: { processes: 100 } });
     const pid = await launched.cliPid;
     const fields = ['Uid', 'Gid', 'Groups', 'NoNewPrivs', 'CapInh', 'CapPrm', 'CapEff', 'CapAmb'];
@@ -68,7 +69,7 @@ describe('privileges', () => {
     expect(statusField(launched.pid ?? 0, 'Uid')).toBe('0 0 0 0');
   });
 
-  test.runIf(isRoot)('the groups of the service do not reach the command (root)', async () => {
+  test.runIf(has('root'))('the groups of the service do not reach the command (root)', async () => {
     const before = process.getgroups?.() ?? [];
     process.setgroups?.([0, 4]);
     try {
@@ -80,7 +81,7 @@ describe('privileges', () => {
     }
   });
 
-  test.runIf(isRoot)('a dropped run can neither signal nor read its launcher (root)', async () => {
+  test.runIf(has('root'))('a dropped run can neither signal nor read its launcher (root)', async () => {
     const quiet = '>/dev/null 2>&1';
     const script = `kill -9 $PPID ${quiet}; a=$?; cat /proc/$PPID/environ ${quiet}; b=$?; ls /proc/$PPID/fd ${quiet}; echo $a $b $?`;
     const launched = start(script, { identity });
@@ -88,7 +89,7 @@ describe('privileges', () => {
     expect((await launched.exited).failure).toBeNull();
   });
 
-  test.runIf(!isRoot)('another user is refused to a service that may not change users (not root)', async () => {
+  test.runIf(has('unprivileged'))('another user is refused to a service that may not change users (not root)', async () => {
     const { failure } = await start('exit 0', { identity }).exited;
     expect(failure?.message).toContain('setgroups: Operation not permitted');
   });

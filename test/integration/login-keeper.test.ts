@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { has } from '../support/capabilities.ts';
 import { z } from 'zod';
 import type { RunCli } from '../../src/model-gateway/login-keeper.ts';
 import { LoginKeeper } from '../../src/model-gateway/login-keeper.ts';
@@ -141,7 +142,7 @@ test('a newer login that cannot be written back is kept 0600 and preferred, unti
   expect(await readdir(target)).toEqual(['.credentials.json']);
 });
 
-test.skipIf(process.getuid?.() === 0)(
+test.runIf(has('unprivileged'))(
   'a folder that is read-only keeps the newer login in the data folder',
   async () => {
     await writeFile(file, JSON.stringify(login('old', Date.now() - 1000)));

@@ -1,8 +1,9 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { has } from '../support/capabilities.ts';
 import { executor } from '../support/executor.ts';
-import { fakeClaude, isRoot, waitUntil } from '../support/processes.ts';
+import { fakeClaude, waitUntil } from '../support/processes.ts';
 
 const write = (path: string, content: string) => ({
   kind: 'tool_use' as const,
@@ -30,7 +31,7 @@ it('a fresh workspace is the run’s own, and as root its files belong to the ru
   expect(execution.outcome?.kind).toBe('succeeded');
   const made = join(folder, 'data', 'workspaces', 'local', execution.id, 'made.txt');
   expect(await readFile(made, 'utf8')).toBe('hello');
-  if (isRoot) expect((await stat(made)).uid).toBe(65_534);
+  if (has('root')) expect((await stat(made)).uid).toBe(65_534);
 });
 
 it('a named workspace is kept between runs, and a directory of the caller is worked in as it is', async () => {
@@ -99,8 +100,7 @@ it('a transient failure is tried again only when asked, as a new attempt in the 
   expect(once.model.requests).toHaveLength(4);
 });
 
-it('bypassPermissions is refused where the run would be root', async () => {
-  if (!isRoot) return;
+it.runIf(has('root'))('bypassPermissions is refused where the run would be root', async () => {
   const { run, folder } = await executor();
   const directory = join(folder, 'roots');
   await mkdir(directory);

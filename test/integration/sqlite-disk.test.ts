@@ -4,9 +4,10 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { EventLog } from '../../src/event-log/event-log.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
+import { has } from '../support/capabilities.ts';
 import { range, readSeqs } from '../support/event-log-fixture.ts';
 import { eventOf, finishedOf, recordOf, SUCCEEDED } from '../support/execution-records.ts';
-import { CAN_MOUNT, smallDisk } from '../support/small-disk.ts';
+import { smallDisk } from '../support/small-disk.ts';
 
 const FINISHED = { outcome: SUCCEEDED, receiptId: null };
 
@@ -44,7 +45,7 @@ async function openOn(path: string): Promise<{ storage: Storage; record: Executi
   return { storage, record, dataDirectory };
 }
 
-describe.skipIf(!CAN_MOUNT)('a disk that takes no more', () => {
+describe.runIf(has('mount'))('a disk that takes no more', () => {
   test('when it is full an append is refused whole, and stored when there is room again', async () => {
     const { path } = smallDisk(8);
     const { storage, record } = await openOn(path);

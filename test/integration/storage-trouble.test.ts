@@ -2,12 +2,13 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { DatabaseSync } from 'node:sqlite';
+import { has } from '../support/capabilities.ts';
 import { executor } from '../support/executor.ts';
 import { fakeClaude } from '../support/processes.ts';
-import { CAN_MOUNT, smallDisk } from '../support/small-disk.ts';
+import { smallDisk } from '../support/small-disk.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-it.runIf(CAN_MOUNT)('a disk that fills in mid-run ends the run as storage_full, with everything stored before and an end', async () => {
+it.runIf(has('mount'))('a disk that fills in mid-run ends the run as storage_full, with everything stored before and an end', async () => {
   const { path } = smallDisk(8);
   const { start, follow } = await executor({ folder: path, env: { CLAUDE_BIN: fakeClaude('floods') } });
   const { id } = await start({ prompt: 'x', env: { FAKE_COUNT: '2000000' } });
@@ -18,7 +19,7 @@ it.runIf(CAN_MOUNT)('a disk that fills in mid-run ends the run as storage_full, 
   expect(events.at(-1)?.type).toBe('execution.finished');
 });
 
-it.runIf(CAN_MOUNT)('a full disk refuses new executions with the reason, and what was stored stays readable', async () => {
+it.runIf(has('mount'))('a full disk refuses new executions with the reason, and what was stored stays readable', async () => {
   const disk = smallDisk(8);
   const { start, run, follow } = await executor({ folder: disk.path, env: { CLAUDE_BIN: fakeClaude('succeeds') } });
   const { execution } = await run({ prompt: 'x' });

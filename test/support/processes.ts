@@ -6,8 +6,6 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-export const isRoot: boolean = process.getuid?.() === 0;
-
 /** Polls until the condition gives something truthy, and returns that. Fails after 10 seconds, saying what was awaited. */
 export async function waitUntil<T>(what: string, condition: () => T | Promise<T>): Promise<NonNullable<T>> {
   const deadline = performance.now() + 10_000;

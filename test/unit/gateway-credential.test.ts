@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { has } from '../support/capabilities.ts';
 import type { CredentialFound, CredentialSources } from '../../src/model-gateway/credential.ts';
 import { findCredential } from '../../src/model-gateway/credential.ts';
 
@@ -104,7 +105,7 @@ test('a mounted login that is missing, or a directory, says what to do', async (
   });
 });
 
-test.skipIf(process.getuid?.() === 0)('a mounted login that this user may not read names the uid', async () => {
+test.runIf(has('unprivileged'))('a mounted login that this user may not read names the uid', async () => {
   const path = await file(login());
   await chmod(path, 0);
   const found = await find({ credentialsFile: path });

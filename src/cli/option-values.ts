@@ -1,0 +1,35 @@
+import { InvalidArgumentError } from 'commander';
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `90s`, `5m`, `1h30m`, `500ms` in milliseconds. */
+export function durationMs(text: string): number {
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text) {
+    throw new InvalidArgumentError('Write a duration such as 90s, 5m or 1h30m.');
+  }
+  return Math.round(parts.reduce((total, [, count, unit]) => total + Number(count) * (UNITS[unit ?? ''] ?? 0), 0));
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Write a whole number.');
+  return Number(text);
+}
+
+export function amount(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Write a number such as 2.5.');
+  return Number(text);
+}
+
+/** Tool rules, separated by commas outside parentheses; the option may be repeated. */
+export function rules(text: string, before: string[] = []): string[] {
+  const parts = text.match(/(?:[^,()]|\([^)]*\))+/g) ?? [];
+  return [...before, ...parts.map((part) => part.trim()).filter((part) => part !== '')];
+}
+
+/** NAME=VALUE; the option may be repeated. */
+export function pair(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Write NAME=VALUE.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}

@@ -1,0 +1,58 @@
+import { Command } from 'commander';
+import type { Execution } from '../protocol/execution.ts';
+import type { CommandDeps } from './command-deps.ts';
+import { findExecution } from './find-execution.ts';
+import { promptOf } from './list.ts';
+import { summary } from './summary.ts';
+import { printable, styled, type Terminal } from './terminal.ts';
+
+export function showCommand(deps: CommandDeps): Command {
+  return new Command('show')
+    .summary('show how an execution ended and what it answered')
+    .argument('<id>', 'its id, the first 8 characters or more of it, or last')
+    .option('--json', 'print the whole record as JSON')
+    .option('--text', 'print the answer alone')
+    .addHelpText('after', '\nExample:\n  cc-executor show last --text\n')
+    .action(async (wanted: string, options: { json?: boolean; text?: boolean }) => {
+      const { terminal } = deps;
+      const client = await deps.openClient(undefined);
+      try {
+        const execution = await findExecution(client, wanted);
+        if (options.json) terminal.stdout.write(`${JSON.stringify(execution, null, 2)}\n`);
+        else if (options.text) terminal.stdout.write(`${answerOf(execution)}\n`);
+        else terminal.stdout.write(page(terminal, execution, await promptOf(client, execution.id)));
+      } finally {
+        await client.close({ force: false });
+      }
+    });
+}
+
+function answerOf({ result, partialText }: Execution): string {
+  if (result?.structured != null) return JSON.stringify(result.structured, null, 2);
+  return result === null || result.text === '' ? partialText : result.text;
+}
+
+function page(terminal: Terminal, execution: Execution, prompt: string): string {
+  const { id, state, createdAt, startedAt, finishedAt, workspace, sessionId, model, cli, isolation, lastSeq, attempt, timeLimit } = execution;
+  const rows: [string, string][] = [
+    ['execution', id],
+    ['state', state],
+    ['prompt', prompt.length > 500 ? `${prompt.slice(0, 500)}…` : prompt],
+    ['workspace', workspace],
+    ['session', sessionId ?? ''],
+    ['model', model],
+    ['claude', cli?.version ?? ''],
+    ['isolation', isolation],
+    ['attempt', String(attempt)],
+    ['time limit', `${timeLimit.ms} ms (${timeLimit.source})`],
+    ['created', createdAt],
+    ['started', startedAt ?? ''],
+    ['finished', finishedAt ?? ''],
+    ['events', String(lastSeq)],
+  ];
+  const lines = rows
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${styled(terminal, 'dim', name.padEnd(11))} ${printable(value).replaceAll('\n', `\n${' '.repeat(12)}`)}`);
+  const answer = answerOf(execution);
+  return `${lines.join('\n')}\n\n${answer === '' ? '' : `${printable(answer)}\n\n`}${summary(terminal, execution)}`;
+}

@@ -1,0 +1,128 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { mkdir, statfs } from 'node:fs/promises';
+import { findClaude } from '../claude/binary.ts';
+import type { Finding } from '../cli/command-deps.ts';
+import type { Config } from '../config.ts';
+import { launch } from '../isolation/launcher.ts';
+import type { CredentialFound } from '../model-gateway/credential.ts';
+import { tryCredential } from '../model-gateway/try-credential.ts';
+import { ServiceError } from '../protocol/errors.ts';
+import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
+
+const LOW_DISK_BYTES = 1024 ** 3;
+
+export interface DiagnoseOptions {
+  /** Ask the model API whether it takes the credential. */
+  online: boolean;
+  findCredential(): Promise<CredentialFound>;
+}
+
+/** Looks at everything a run needs. What is wrong is a finding with its repair, never an exception. */
+export async function diagnose(config: Config, options: DiagnoseOptions): Promise<Finding[]> {
+  const checks: [string, () => Promise<Omit<Finding, 'name'>[]>][] = [
+    ['node', async () => [{ state: 'ok', detail: process.version }]],
+    ['claude', () => claude(config)],
+    ['storage', () => storage(config)],
+    ['disk', () => disk(config)],
+    ['credential', () => credential(config, options)],
+    ['launcher', launcher],
+    ['isolation', async () => [isolation(config)]],
+    ['workspaces', async () => lentWorkspaces(config)],
+  ];
+  const findings: Finding[] = [];
+  for (const [name, check] of checks) {
+    const found = await check().catch((error: unknown) => [{ state: 'problem' as const, detail: textOf(error) }]);
+    findings.push(...found.map((finding) => ({ name, ...finding })));
+  }
+  return findings;
+}
+
+async function claude(config: Config): Promise<Omit<Finding, 'name'>[]> {
+  const binary = await findClaude(config.claudeBin);
+  if (!binary.usable) return [{ state: 'problem', detail: binary.problem }];
+  const detail = `${binary.version} at ${binary.path}`;
+  return [binary.warning === undefined ? { state: 'ok', detail } : { state: 'warn', detail: `${detail}: ${binary.warning}` }];
+}
+
+async function storage({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]> {
+  try {
+    const store = await openSqliteStorage({ dataDirectory });
+    try {
+      await store.probe();
+      const unfinished = await store.listUnfinished();
+      const alive = await Promise.all(unfinished.map(({ instanceId }) => store.instanceAlive(instanceId)));
+      const left = alive.filter((living) => !living).length;
+      const detail = `SQLite in ${dataDirectory} takes writes`;
+      return left === 0
+        ? [{ state: 'ok', detail }]
+        : [{ state: 'warn', detail: `${detail}; ${left} executions were left by a service that died`, repair: 'the next run or list ends them' }];
+    } finally {
+      await store.close();
+    }
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    return [{ state: 'problem', detail: error.message }];
+  }
+}
+
+async function disk({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]> {
+  const { bavail, bsize } = await statfs(existsSync(dataDirectory) ? dataDirectory : '/');
+  const free = bavail * bsize;
+  const detail = `${(free / 1e9).toFixed(1)} GB free for ${dataDirectory}`;
+  return [free > LOW_DISK_BYTES ? { state: 'ok', detail } : { state: 'warn', detail, repair: 'free some space, or set CC_DATA_DIR' }];
+}
+
+async function credential(config: Config, { online, findCredential }: DiagnoseOptions): Promise<Omit<Finding, 'name'>[]> {
+  await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 });
+  const found = await findCredential();
+  if (!found.ok) return [{ state: 'problem', detail: found.problem.message }];
+  const { validUntil } = found.credential;
+  const until = validUntil === undefined ? '' : `, valid until ${new Date(validUntil).toISOString()}`;
+  const detail = `${found.credential.describe()}${until}`;
+  if (!online) return [{ state: 'ok', detail: `${detail}; not tried` }];
+  const tried = await tryCredential({ upstream: config.upstream, credential: found.credential, proxy: config.proxy });
+  switch (tried.answer) {
+    case 'accepted':
+      return [{ state: 'ok', detail: `${detail}; ${new URL(config.upstream).host} accepts it` }];
+    case 'refused':
+      return [
+        {
+          state: 'problem',
+          detail: `${detail}; ${new URL(config.upstream).host} refuses it (${tried.detail})`,
+          repair: found.credential.kind === 'max' ? 'make a new one with `claude setup-token`, or log in again' : 'make a new API key in the console',
+        },
+      ];
+    default:
+      return [{ state: 'warn', detail: `${detail}; could not be tried: ${tried.detail}`, repair: 'check the network, ANTHROPIC_BASE_URL and HTTPS_PROXY' }];
+  }
+}
+
+async function launcher(): Promise<Omit<Finding, 'name'>[]> {
+  const { exitCode, failure } = await launch({ command: { file: '/bin/sh', args: ['-c', 'exit 7'], env: {}, cwd: '/' } }).exited;
+  if (exitCode === 7) return [{ state: 'ok', detail: 'starts and reaps a family of processes' }];
+  return [{ state: 'problem', detail: failure?.message ?? `a test run ended with ${exitCode}`, repair: 'install perl-base' }];
+}
+
+function isolation({ runUid }: Config): Omit<Finding, 'name'> {
+  const who = process.getuid?.() === 0 ? `uid ${runUid} in fresh and named workspaces, the owner's uid elsewhere` : 'the same user as the service';
+  return {
+    state: 'warn',
+    detail: `L1: a clean environment, own folders and limits; runs are ${who}. It hides no file that user may read`,
+    repair: 'run it in a container or as a user of its own where the prompts are not yours',
+  };
+}
+
+function lentWorkspaces({ lentWorkspaces: lent }: Config): Omit<Finding, 'name'>[] {
+  return Object.entries(lent).map(([name, path]) => {
+    try {
+      accessSync(path, constants.R_OK | constants.X_OK);
+      return { state: 'ok', detail: `${name} is ${path}` };
+    } catch (error) {
+      return { state: 'problem', detail: `${name}: ${textOf(error)}`, repair: 'correct CC_WORKSPACES' };
+    }
+  });
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { ERRORS } from '../../src/protocol/errors.ts';
+
+const entries = Object.entries(ERRORS);
+
+test('the numbers of the error table are what clients were told', () => {
+  const numbers = Object.fromEntries(entries.map(([code, { http, rpc }]) => [code, [http, rpc]]));
+  expect(numbers).toEqual({
+    invalid_request: [400, 1000],
+    cursor_in_future: [400, 1001],
+    not_found: [404, 1002],
+    conflict: [409, 1003],
+    idempotency_conflict: [409, 1004],
+    truncated_before: [410, 1005],
+    payload_too_large: [413, 1006],
+    queue_full: [503, 1007],
+    shutting_down: [503, 1008],
+    storage_unavailable: [503, 1009],
+    storage_newer: [503, 1010],
+    data_folder_unusable: [503, 1011],
+    credential_unusable: [503, 1012],
+    not_implemented: [501, 1013],
+    stale_writer: [409, 1014],
+    internal: [500, 1015],
+  });
+});
+
+test('no two errors share a JSON-RPC code, and none lies in the range JSON-RPC reserves', () => {
+  const codes = entries.map(([, { rpc }]) => rpc);
+  expect(new Set(codes).size).toBe(codes.length);
+  expect(codes.filter((code) => code < 1000)).toEqual([]);
+});
+
+test.each(entries)('%s has an HTTP status of an error, and is retryable only where waiting helps', (_code, { http, retryable }) => {
+  expect(http).toBeGreaterThanOrEqual(400);
+  expect(http).toBeLessThan(600);
+  if (retryable) expect([429, 503]).toContain(http);
+});
