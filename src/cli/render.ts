@@ -41,7 +41,7 @@ export class Renderer {
         this.#message(event.data);
         break;
       case 'claude.voided':
-        this.note('yellow', 'the answer broke off; what it said from there on does not count, and is asked for again');
+        this.note('yellow', 'the answer broke off; its unfinished part is void');
         break;
       case 'tool.started':
         this.#toolStarted(event.data);

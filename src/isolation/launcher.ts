@@ -173,6 +173,9 @@ function supervise(child: ChildProcess, runId: string | undefined): LaunchedProc
     interrupt: () => tell('interrupt'),
     terminate: () => tell('terminate'),
     kill: () => {
+      if (control.destroyed) {
+        return;
+      }
       tell('kill');
       killTimer ??= setTimeout(() => child.kill('SIGKILL'), KILL_LIMIT_MS);
     },

@@ -31,8 +31,11 @@ test('no two errors share a JSON-RPC code, and none lies in the range JSON-RPC r
   expect(codes.filter((code) => code < 1000)).toEqual([]);
 });
 
-test.each(entries)('%s has an HTTP status of an error, and is retryable only where waiting helps', (_code, { http, retryable }) => {
-  expect(http).toBeGreaterThanOrEqual(400);
-  expect(http).toBeLessThan(600);
-  if (retryable) expect([429, 503]).toContain(http);
-});
+test.each(entries)(
+  '%s has an HTTP status of an error, and is retryable only where waiting helps',
+  (_code, { http, retryable }) => {
+    expect(http).toBeGreaterThanOrEqual(400);
+    expect(http).toBeLessThan(600);
+    if (retryable) expect([429, 503]).toContain(http);
+  },
+);

@@ -14,7 +14,11 @@ function readTable(): Map<string, Allowed> {
   const rows = block.split('\n').filter((line) => line.startsWith('| `'));
   return new Map(
     rows.map((row) => {
-      const [place = '', places = '', packages = ''] = row.split('|').slice(1).map(namesIn).map((names) => names.join(' '));
+      const [place = '', places = '', packages = ''] = row
+        .split('|')
+        .slice(1)
+        .map(namesIn)
+        .map((names) => names.join(' '));
       return [place, { places: new Set(places.split(' ')), packages: new Set(packages.split(' ')) }];
     }),
   );
@@ -30,7 +34,10 @@ function placeOf(path: string): string {
 }
 
 function packageOf(specifier: string): string {
-  return specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
 }
 
 function violation(file: string, specifier: string, allowed: Allowed): string | undefined {
@@ -80,7 +87,9 @@ test('only config.ts reads the environment', () => {
 
 test('relative imports name the file with its ending', () => {
   const bare = files.flatMap((file) =>
-    importsOf(file).flatMap((specifier) => (specifier.startsWith('.') && !specifier.endsWith('.ts') ? [`${file}: ${specifier}`] : [])),
+    importsOf(file).flatMap((specifier) =>
+      specifier.startsWith('.') && !specifier.endsWith('.ts') ? [`${file}: ${specifier}`] : [],
+    ),
   );
   expect(bare).toEqual([]);
 });

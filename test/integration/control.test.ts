@@ -1,3 +1,5 @@
+// promise: P4, P5, P8
+
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { executor } from '../support/executor.ts';

@@ -1,3 +1,5 @@
+// promise: P1, P2
+
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';

@@ -16,6 +16,6 @@ export function filesMatching(pattern: string): string[] {
 
 /** What a TypeScript file imports and re-exports, as written, also in `import()`. */
 export function importsOf(path: string): string[] {
-  const found = textOf(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g);
+  const found = textOf(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^'\s]+)'/g);
   return [...found].map(([, specifier = '']) => specifier);
 }

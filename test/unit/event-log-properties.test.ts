@@ -1,3 +1,5 @@
+// promise: P6
+
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { EventLog } from '../../src/event-log/event-log.ts';

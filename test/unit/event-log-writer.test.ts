@@ -1,3 +1,5 @@
+// promise: P2
+
 import { describe, expect, test } from 'vitest';
 import { DRAINED_BELOW_BYTES, EventWriter, MAX_PENDING_BYTES } from '../../src/event-log/event-writer.ts';
 import { ServiceError } from '../../src/protocol/errors.ts';

@@ -1,3 +1,5 @@
+// promise: P6
+
 import { describe, expect, test } from 'vitest';
 import { EventLog } from '../../src/event-log/event-log.ts';
 import { newId } from '../../src/protocol/ids.ts';

@@ -1,3 +1,5 @@
+// promise: P8
+
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { PausableTimer } from '../../src/executions/pausable-timer.ts';
 
