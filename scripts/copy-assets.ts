@@ -1,7 +1,7 @@
-import { copyFileSync, globSync, mkdirSync } from 'node:fs';
+import { chmodSync, copyFileSync, globSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Copies what the compiler leaves out, such as the launcher, from src to the same place in dist. */
+/** Finishes what the compiler made: copies the launcher to the same place in dist, and makes the program executable. */
 const root = join(import.meta.dirname, '..');
 
 for (const asset of globSync('**/*.pl', { cwd: join(root, 'src') })) {
@@ -9,3 +9,4 @@ for (const asset of globSync('**/*.pl', { cwd: join(root, 'src') })) {
   mkdirSync(dirname(target), { recursive: true });
   copyFileSync(join(root, 'src', asset), target);
 }
+for (const program of globSync('bin/cli.js', { cwd: join(root, 'dist') })) chmodSync(join(root, 'dist', program), 0o755);

@@ -41,7 +41,11 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
   const instanceId = newId();
   const storage = await openSqliteStorage({ dataDirectory: config.dataDirectory });
   try {
-    const [binary, found] = await Promise.all([findClaude(config.claudeBin), operatorCredential(config), storage.registerInstance(instanceId)]);
+    const [binary, found] = await Promise.all([
+      findClaude(config.claudeBin),
+      operatorCredential(config),
+      storage.registerInstance(instanceId),
+    ]);
     if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
     const access = await openGateway(config, { found, logger });
     const context = {
@@ -54,7 +58,9 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     };
     const executions = new Executions(context, config);
     await recover(context, adoptQueued ? (record) => executions.dispatch(record) : undefined);
-    const housekeeping = keepWithinLimits(storage, config).catch((error: unknown) => logger.error({ err: error }, 'retention failed'));
+    const housekeeping = keepWithinLimits(storage, config).catch((error: unknown) =>
+      logger.error({ err: error }, 'retention failed'),
+    );
     const close = async ({ force }: { force: boolean }): Promise<void> => {
       await closeAll([
         () => executions.close({ force }),
@@ -68,7 +74,11 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       storage,
       binary,
       dataDirectory: config.dataDirectory,
-      client: (directory) => embeddedClient({ executions, close }, { tenant: 'local', ...(directory === undefined ? {} : { directory: resolve(directory) }) }),
+      client: (directory) =>
+        embeddedClient(
+          { executions, close },
+          { tenant: 'local', ...(directory === undefined ? {} : { directory: resolve(directory) }) },
+        ),
       close,
       [Symbol.asyncDispose]: () => close({ force: false }),
     };
@@ -102,7 +112,10 @@ export async function operatorCredential(config: Config): Promise<CredentialFoun
   });
 }
 
-async function openGateway(config: Config, { found, logger }: { found: CredentialFound; logger: Logger }): Promise<GatewayAccess> {
+async function openGateway(
+  config: Config,
+  { found, logger }: { found: CredentialFound; logger: Logger },
+): Promise<GatewayAccess> {
   if (!found.ok) return { open: false, problem: found.problem.message };
   const { credential } = found;
   const gateway = await startModelGateway({
@@ -123,7 +136,9 @@ async function keepWithinLimits(storage: Storage, { retention }: Config): Promis
     recordsFinishedBefore: daysAgo(retention.recordDays),
     maxLogBytes: retention.maxLogBytes,
   });
-  const fresh = report.removedExecutions.filter(({ id, workspace }) => id === workspace).map(({ directory }) => directory);
+  const fresh = report.removedExecutions
+    .filter(({ id, workspace }) => id === workspace)
+    .map(({ directory }) => directory);
   const sessions = report.removedSessions.map(({ configDirectory }) => configDirectory);
   for (const folder of [...fresh, ...sessions]) await rm(folder, { recursive: true, force: true });
 }

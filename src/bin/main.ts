@@ -17,7 +17,9 @@ import { createService, operatorCredential, type Service } from '../service.ts';
 export async function main(argv: string[]): Promise<number> {
   try {
     const config = loadConfig();
-    const packageJson: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    const packageJson: { version: string } = JSON.parse(
+      readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+    );
     return await runProgram(argv, commandDeps(config), `${packageJson.version} (claude ${PINNED_VERSION})`);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -28,7 +30,8 @@ export async function main(argv: string[]): Promise<number> {
 
 function commandDeps(config: Config): Omit<CommandDeps, 'exit'> {
   const { stdin, stdout, stderr } = process;
-  const open = (from: Config): Promise<Service> => createService(from, { logger: createLogger(from.logLevel), adoptQueued: false });
+  const open = (from: Config): Promise<Service> =>
+    createService(from, { logger: createLogger(from.logLevel), adoptQueued: false });
   return {
     terminal: { stdin, stdout, stderr, colour: stderr.isTTY && config.colour },
     directory: process.cwd(),
@@ -43,7 +46,12 @@ function commandDeps(config: Config): Omit<CommandDeps, 'exit'> {
 /** A service whose model is scripted and whose credential is of no use elsewhere. */
 async function openDemo(config: Config, open: (from: Config) => Promise<Service>): Promise<Demo> {
   const model = await startScriptedModel({ script: DEMO_SCRIPT });
-  const credentials = { ...config.credentials, apiKey: 'sk-ant-api03-scripted', oauthToken: undefined, credentialsFile: undefined };
+  const credentials = {
+    ...config.credentials,
+    apiKey: 'sk-ant-api03-scripted',
+    oauthToken: undefined,
+    credentialsFile: undefined,
+  };
   const service = await open({ ...config, credentials, upstream: model.url, proxy: {}, claudeBin: undefined });
   return {
     client: service.client(undefined),

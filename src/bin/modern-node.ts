@@ -16,7 +16,9 @@ export async function modernNode(): Promise<number | undefined> {
   const path = bundledNode(dirname(fileURLToPath(import.meta.url)));
   if (path === undefined) {
     const what = `cc-executor needs Node ${NEEDED} or newer, and this is ${process.versions.node}.`;
-    process.stderr.write(`${what}\nInstall it, or run npm ci with development packages: they bring a Node of their own.\n`);
+    process.stderr.write(
+      `${what}\nInstall it, or run npm ci with development packages: they bring a Node of their own.\n`,
+    );
     return 2;
   }
   const child = spawn(path, process.argv.slice(1), { stdio: 'inherit' });

@@ -73,7 +73,9 @@ async function askVersion(path: string): Promise<ClaudeBinary> {
     return { usable: false, path, problem };
   }
   const warning =
-    number === PINNED_VERSION ? undefined : `Claude Code ${number} was not tested with this release; ${PINNED_VERSION} was`;
+    number === PINNED_VERSION
+      ? undefined
+      : `Claude Code ${number} was not tested with this release; ${PINNED_VERSION} was`;
   return { usable: true, path, version: number, warning };
 }
 

@@ -92,7 +92,13 @@ function claudeArguments({ request, model, session, directories }: CommandInputs
   ];
 }
 
-function claudeEnvironment({ request, directories, executionId, gateway, inherited }: CommandInputs): Record<string, string> {
+function claudeEnvironment({
+  request,
+  directories,
+  executionId,
+  gateway,
+  inherited,
+}: CommandInputs): Record<string, string> {
   return {
     ...inherited,
     ...request.env,

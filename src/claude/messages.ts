@@ -37,7 +37,9 @@ export const StreamEvent = z.looseObject({
   event: z.looseObject({
     type: z.string(),
     index: z.int().optional(),
-    delta: z.looseObject({ type: z.string().optional(), text: z.string().optional(), thinking: z.string().optional() }).optional(),
+    delta: z
+      .looseObject({ type: z.string().optional(), text: z.string().optional(), thinking: z.string().optional() })
+      .optional(),
     message: z.looseObject({ id: z.string() }).optional(),
     abandoned_blocks: z.looseObject({ api_message_id: z.string(), from_block_index: z.int() }).nullish(),
   }),
@@ -112,7 +114,15 @@ export const RateLimitEvent = z.looseObject({
   }),
 });
 
-const KNOWN = z.union([AssistantMessage, UserMessage, StreamEvent, ResultMessage, SystemInit, ApiRetry, RateLimitEvent]);
+const KNOWN = z.union([
+  AssistantMessage,
+  UserMessage,
+  StreamEvent,
+  ResultMessage,
+  SystemInit,
+  ApiRetry,
+  RateLimitEvent,
+]);
 export type KnownMessage = z.infer<typeof KNOWN>;
 
 const BY_TYPE: Record<string, z.ZodType<KnownMessage>> = {

@@ -39,7 +39,9 @@ export function observe(observed: Observed, message: KnownMessage): void {
       break;
     case 'rate_limit_event':
       observed.usageLimit =
-        message.rate_limit_info.status === 'rejected' ? { resetAt: resetTime(message.rate_limit_info.resetsAt) } : undefined;
+        message.rate_limit_info.status === 'rejected'
+          ? { resetAt: resetTime(message.rate_limit_info.resetsAt) }
+          : undefined;
       break;
     case 'result':
       observed.result = message;

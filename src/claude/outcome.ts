@@ -37,7 +37,8 @@ export function decideOutcome(ending: Ending): Outcome {
   if (result === undefined) return failed('cli_crashed', crashText(exit, stderrTail));
   if (result.is_error || !completed(result)) return failed(...classify(ending, result));
   const crashed = !ending.endedByService && (exit.signal !== null || (exit.exitCode ?? 0) !== 0);
-  if (crashed) return failed('cli_crashed', `Claude Code gave a result and then ended badly. ${crashText(exit, stderrTail)}`);
+  if (crashed)
+    return failed('cli_crashed', `Claude Code gave a result and then ended badly. ${crashText(exit, stderrTail)}`);
   if (ending.outputProblem !== undefined) return failed('output_invalid', ending.outputProblem);
   return { kind: 'succeeded', reason: null, message: null, ...exit };
 }
@@ -140,7 +141,9 @@ function crashText({ exitCode, signal }: Ending['exit'], stderrTail: string): st
 }
 
 function withTail(stderrTail: string): string {
-  return stderrTail.trim() === '' ? ' It printed nothing on stderr.' : ` Its last words on stderr: ${stderrTail.trim()}`;
+  return stderrTail.trim() === ''
+    ? ' It printed nothing on stderr.'
+    : ` Its last words on stderr: ${stderrTail.trim()}`;
 }
 
 /** The result as callers see it; turns, usage and cost count the whole process. */

@@ -1,4 +1,4 @@
-import type { EventDataOf, StoredEvent } from '../protocol/events.ts';
+import type { EventDataOf, EventType, StoredEvent } from '../protocol/events.ts';
 import { EVENT_DATA } from '../protocol/events.ts';
 import type { KnownMessage } from './messages.ts';
 import { AssistantMessage } from './messages.ts';
@@ -95,16 +95,28 @@ function tail(text: string): string {
 /** Folds stored events into the text; what is not about text is passed over. */
 export function applyStored(output: OutputText, events: readonly StoredEvent[]): void {
   for (const { type, bytes } of events) {
-    if (type === 'execution.retrying') {
-      output.voidAll();
-    } else if (type === 'claude.delta' || type === 'claude.voided' || type === 'claude.message') {
-      const { data }: { data: unknown } = JSON.parse(bytes);
-      const delta = type === 'claude.delta' ? EVENT_DATA[type].safeParse(data).data : undefined;
-      const voided = type === 'claude.voided' ? EVENT_DATA[type].safeParse(data).data : undefined;
-      const message = type === 'claude.message' ? AssistantMessage.safeParse(data).data : undefined;
-      if (delta !== undefined) output.delta(delta);
-      if (voided !== undefined) output.voided(voided);
-      if (message !== undefined) output.message(message);
-    }
+    if (type === 'execution.retrying') output.voidAll();
+    const read = READERS[type];
+    if (read !== undefined) read(output, dataOf(bytes));
   }
+}
+
+const READERS: Partial<Record<EventType, (output: OutputText, data: unknown) => void>> = {
+  'claude.delta': (output, data) => {
+    const delta = EVENT_DATA['claude.delta'].safeParse(data);
+    if (delta.success) output.delta(delta.data);
+  },
+  'claude.voided': (output, data) => {
+    const voided = EVENT_DATA['claude.voided'].safeParse(data);
+    if (voided.success) output.voided(voided.data);
+  },
+  'claude.message': (output, data) => {
+    const message = AssistantMessage.safeParse(data);
+    if (message.success) output.message(message.data);
+  },
+};
+
+function dataOf(bytes: string): unknown {
+  const event: { data: unknown } = JSON.parse(bytes);
+  return event.data;
 }

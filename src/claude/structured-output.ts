@@ -20,7 +20,7 @@ const MAX_ERRORS = 20;
  */
 export function outputContract(schema: Schema): OutputContract {
   const validate = compile(schema);
-  const wrapped = schema['type'] !== 'object';
+  const wrapped = schema.type !== 'object';
   return {
     cliSchema: schemaForCli(schema),
     read(result) {
@@ -61,7 +61,7 @@ function unwrap(given: unknown): unknown {
  */
 export function schemaForCli(schema: Schema): object {
   const reduced = reduce(schema);
-  const top = schema['type'] === 'object' && isObject(reduced) ? reduced : wrap(reduced);
+  const top = schema.type === 'object' && isObject(reduced) ? reduced : wrap(reduced);
   return compilesInDraft7(top) ? top : { type: 'object' };
 }
 
@@ -76,7 +76,9 @@ function wrap(schema: unknown): object {
 
 function compilesInDraft7(schema: object): boolean {
   try {
-    new Ajv({ strict: true, strictTypes: false, strictTuples: false, validateFormats: false, logger: false }).compile(schema);
+    new Ajv({ strict: true, strictTypes: false, strictTuples: false, validateFormats: false, logger: false }).compile(
+      schema,
+    );
     return true;
   } catch {
     // Any failure to compile means the CLI would drop the tool; the reason does not matter here.
@@ -92,8 +94,10 @@ const ONLY_WHOLE = new Set(['not', 'oneOf', 'if', 'then', 'else']);
 /** A 2020-12 keyword that changes what its neighbour means. */
 const CHANGED_BY: Record<string, string> = { items: 'prefixItems', contains: 'minContains' };
 const PLAIN = new Set(
-  ('$ref title description default examples enum const type multipleOf maximum exclusiveMaximum minimum exclusiveMinimum ' +
-    'maxLength minLength pattern maxItems minItems uniqueItems maxProperties minProperties required').split(' '),
+  (
+    '$ref title description default examples enum const type multipleOf maximum exclusiveMaximum minimum exclusiveMinimum ' +
+    'maxLength minLength pattern maxItems minItems uniqueItems maxProperties minProperties required'
+  ).split(' '),
 );
 
 function reduce(schema: unknown): unknown {

@@ -45,12 +45,10 @@ export function createTranslator(now: () => number = Date.now): Translate {
     const { event: inner } = message;
     if (inner.type === 'message_start' && inner.message !== undefined) remember(parent, inner.message.id);
     const messageId = message.api_message_id ?? openMessages.get(parent);
-    const { delta: part, index } = inner;
-    const content =
-      part?.text === undefined ? (part?.thinking === undefined ? undefined : { thinking: part.thinking }) : { text: part.text };
-    if (inner.type === 'content_block_delta' && content !== undefined && messageId !== undefined && index !== undefined) {
+    const content = inner.type === 'content_block_delta' ? shownPart(inner.delta) : undefined;
+    if (content !== undefined && messageId !== undefined && inner.index !== undefined) {
       const parentToolUseId = message.parent_tool_use_id ?? null;
-      const delta = { messageId, blockIndex: index, parentToolUseId, ...content };
+      const delta = { messageId, blockIndex: inner.index, parentToolUseId, ...content };
       return [{ ...event('claude.delta', delta), delta }];
     }
     const abandoned = inner.abandoned_blocks ?? message.abandoned_blocks;
@@ -69,6 +67,14 @@ export function createTranslator(now: () => number = Date.now): Translate {
     const verbatim: TranslatedEvent = { type: 'claude.message', json: line };
     return { events: [verbatim, ...(known === undefined ? [] : meaning(known, now))], message: known };
   };
+}
+
+/** The part of a delta that is text for people; other deltas pass through as they came. */
+function shownPart(
+  delta: { text?: string | undefined; thinking?: string | undefined } | undefined,
+): { text: string } | { thinking: string } | undefined {
+  if (delta?.text !== undefined) return { text: delta.text };
+  return delta?.thinking === undefined ? undefined : { thinking: delta.thinking };
 }
 
 function meaning(message: KnownMessage, now: () => number): TranslatedEvent[] {

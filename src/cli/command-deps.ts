@@ -1,13 +1,6 @@
 import type { ExecutorClient } from '../client/executor-client.ts';
+import type { Finding } from '../protocol/finding.ts';
 import type { Terminal } from './terminal.ts';
-
-/** One thing the doctor looked at. */
-export interface Finding {
-  name: string;
-  state: 'ok' | 'warn' | 'problem';
-  detail: string;
-  repair?: string;
-}
 
 export interface Demo {
   client: ExecutorClient;

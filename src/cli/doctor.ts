@@ -1,5 +1,6 @@
 import { Command } from 'commander';
-import type { CommandDeps, Finding } from './command-deps.ts';
+import type { Finding } from '../protocol/finding.ts';
+import type { CommandDeps } from './command-deps.ts';
 import { EXIT } from './exit-codes.ts';
 import { styled } from './terminal.ts';
 
@@ -11,7 +12,10 @@ export function doctorCommand(deps: CommandDeps): Command {
     .summary('check this machine and say how to repair what is wrong')
     .option('--offline', 'do not ask the model API whether it takes the credential')
     .option('--json', 'print the findings as JSON')
-    .addHelpText('after', '\nThe credential is tried with one free token-counting call.\n\nExample:\n  cc-executor doctor\n')
+    .addHelpText(
+      'after',
+      '\nThe credential is tried with one free token-counting call.\n\nExample:\n  cc-executor doctor\n',
+    )
     .action(async (options: { offline?: boolean; json?: boolean }) => {
       const { terminal } = deps;
       const findings = await deps.diagnose({ online: options.offline !== true });

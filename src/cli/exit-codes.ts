@@ -19,7 +19,12 @@ export function exitCodeOf({ outcome }: Execution): number {
   }
 }
 
-const NO_SERVICE: ReadonlySet<ErrorCode> = new Set(['data_folder_unusable', 'storage_newer', 'storage_unavailable', 'shutting_down']);
+const NO_SERVICE: ReadonlySet<ErrorCode> = new Set([
+  'data_folder_unusable',
+  'storage_newer',
+  'storage_unavailable',
+  'shutting_down',
+]);
 const USAGE: ReadonlySet<ErrorCode> = new Set([
   'invalid_request',
   'not_found',

@@ -14,11 +14,15 @@ export async function findExecution(client: ExecutorClient, wanted: string): Pro
   const { executions } = await client.list({ limit: LOOK_BACK });
   if (wanted === 'last' && executions[0] !== undefined) return client.get(executions[0].id);
   if (wanted.length < SHORTEST_PREFIX && wanted !== 'last') {
-    throw new ServiceError('invalid_request', `${wanted} is too short; give at least ${SHORTEST_PREFIX} characters of the id`);
+    throw new ServiceError(
+      'invalid_request',
+      `${wanted} is too short; give at least ${SHORTEST_PREFIX} characters of the id`,
+    );
   }
   const found = executions.filter(({ id }) => id.startsWith(wanted));
   const [only] = found;
   if (only === undefined) throw new ServiceError('not_found', `There is no execution ${wanted}; see cc-executor list`);
-  if (found.length > 1) throw new ServiceError('invalid_request', `${wanted} is the start of ${found.length} ids; give more of it`);
+  if (found.length > 1)
+    throw new ServiceError('invalid_request', `${wanted} is the start of ${found.length} ids; give more of it`);
   return client.get(only.id);
 }

@@ -45,11 +45,17 @@ export async function follow(deps: CommandDeps, client: ExecutorClient, options:
 }
 
 /** Says who is in the way when a run waits for a second or longer. */
-async function announceWait(client: ExecutorClient, { id, renderer }: { id: string; renderer: Renderer }): Promise<void> {
+async function announceWait(
+  client: ExecutorClient,
+  { id, renderer }: { id: string; renderer: Renderer },
+): Promise<void> {
   const { state, workspace } = await client.get(id);
   if (state !== 'queued') return;
   renderer.activity('waiting for another run');
-  renderer.note('yellow', `another run works in ${workspace.replace(/^local:/, '')} or on this session; this one starts when that has ended`);
+  renderer.note(
+    'yellow',
+    `another run works in ${workspace.replace(/^local:/, '')} or on this session; this one starts when that has ended`,
+  );
 }
 
 export function show(
@@ -72,14 +78,21 @@ export async function drained(stream: NodeJS.WriteStream): Promise<void> {
 
 function finish(
   execution: Execution,
-  { deps, options, structured, renderer }: { deps: CommandDeps; options: FollowOptions; structured: boolean; renderer: Renderer },
+  {
+    deps,
+    options,
+    structured,
+    renderer,
+  }: { deps: CommandDeps; options: FollowOptions; structured: boolean; renderer: Renderer },
 ): void {
   const { terminal } = deps;
   if (!options.json) {
-    if (structured && execution.result?.structured != null) renderer.answer(`${JSON.stringify(execution.result.structured, null, 2)}\n`);
+    if (structured && execution.result?.structured != null)
+      renderer.answer(`${JSON.stringify(execution.result.structured, null, 2)}\n`);
     else if (options.quiet && execution.result !== null && !structured) renderer.answer(`${execution.result.text}\n`);
   }
-  if (!options.json && !(options.quiet && execution.outcome?.kind === 'succeeded')) terminal.stderr.write(summary(terminal, execution));
+  if (!options.json && !(options.quiet && execution.outcome?.kind === 'succeeded'))
+    terminal.stderr.write(summary(terminal, execution));
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -14,29 +14,44 @@ export function listCommand(deps: CommandDeps): Command {
     .option('-n, --limit <n>', 'at most so many', wholeNumber, 20)
     .option('--json', 'print them as JSON')
     .addHelpText('after', '\nExample:\n  cc-executor list --outcome failed\n')
-    .action(async ({ json, session, limit, ...filter }: Omit<ListOptions, 'sessionId'> & { json?: boolean; session?: string }) => {
-      const { stdout } = deps.terminal;
-      const client = await deps.openClient(undefined);
-      try {
-        const options = { ...filter, limit: Math.min(Math.max(limit, 1), 1000), ...(session === undefined ? {} : { sessionId: session }) };
-        const page = await client.list(options);
-        if (json) {
-          stdout.write(`${JSON.stringify(page, null, 2)}\n`);
-        } else if (page.executions.length === 0) {
-          deps.terminal.stderr.write('There are none yet. Start one with: cc-executor run "…"\n');
-        } else {
-          const width = (stdout.columns ?? 120) - 1;
-          for (const execution of page.executions) stdout.write(`${firstLine(await row(client, execution), width)}\n`);
+    .action(
+      async ({
+        json,
+        session,
+        limit,
+        ...filter
+      }: Omit<ListOptions, 'sessionId'> & { json?: boolean; session?: string }) => {
+        const { stdout } = deps.terminal;
+        const client = await deps.openClient(undefined);
+        try {
+          const options = {
+            ...filter,
+            limit: Math.min(Math.max(limit, 1), 1000),
+            ...(session === undefined ? {} : { sessionId: session }),
+          };
+          const page = await client.list(options);
+          if (json) {
+            stdout.write(`${JSON.stringify(page, null, 2)}\n`);
+          } else if (page.executions.length === 0) {
+            deps.terminal.stderr.write('There are none yet. Start one with: cc-executor run "…"\n');
+          } else {
+            const width = (stdout.columns ?? 120) - 1;
+            for (const execution of page.executions)
+              stdout.write(`${firstLine(await row(client, execution), width)}\n`);
+          }
+        } finally {
+          await client.close({ force: false });
         }
-      } finally {
-        await client.close({ force: false });
-      }
-    });
+      },
+    );
 }
 
 async function row(client: ExecutorClient, execution: Execution): Promise<string> {
   const { id, state, outcome, startedAt, finishedAt, result, model, createdAt } = execution;
-  const took = startedAt === null ? '' : duration((finishedAt === null ? Date.now() : Date.parse(finishedAt)) - Date.parse(startedAt));
+  const took =
+    startedAt === null
+      ? ''
+      : duration((finishedAt === null ? Date.now() : Date.parse(finishedAt)) - Date.parse(startedAt));
   const cells = [
     id,
     (outcome?.reason ?? outcome?.kind ?? state).padEnd(18),

@@ -26,7 +26,10 @@ export async function runProgram(argv: string[], deps: Omit<CommandDeps, 'exit'>
   const program = new Command('cc-executor')
     .description('Runs Claude Code tasks, supervised, logged and told truly.')
     .version(version, '-V, --version')
-    .addHelpText('after', '\nExit codes: 0 succeeded · 1 failed · 2 wrong usage · 3 timed out · 4 cancelled · 5 lost · 6 no service\n')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 succeeded · 1 failed · 2 wrong usage · 3 timed out · 4 cancelled · 5 lost · 6 no service\n',
+    )
     .showHelpAfterError('(see --help)');
   for (const make of [runCommand, watchCommand, listCommand, showCommand, doctorCommand, demoCommand]) {
     program.addCommand(make(all));

@@ -12,7 +12,11 @@ export async function readNamedFile(path: string, option: string): Promise<strin
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new ServiceError('invalid_request', `${option} ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new ServiceError(
+      'invalid_request',
+      `${option} ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
 }
 
@@ -20,7 +24,10 @@ export async function readNamedFile(path: string, option: string): Promise<strin
  * The prompt: the argument, a file, or stdin (`-`, or no argument). Text piped in beside an argument is put before it
  * as `claude -p` does, joined by a newline.
  */
-export async function readPrompt(terminal: Terminal, given: { argument: string | undefined; file: string | undefined }): Promise<string> {
+export async function readPrompt(
+  terminal: Terminal,
+  given: { argument: string | undefined; file: string | undefined },
+): Promise<string> {
   const { argument, file } = given;
   if (file !== undefined) return readNamedFile(file, '--prompt-file');
   if (argument !== undefined && argument !== '-') {
@@ -28,7 +35,10 @@ export async function readPrompt(terminal: Terminal, given: { argument: string |
     return piped === '' ? argument : `${piped}\n${argument}`;
   }
   if (argument === undefined && terminal.stdin.isTTY) {
-    throw new ServiceError('invalid_request', 'There is no prompt; give one as an argument, with --prompt-file, or on stdin');
+    throw new ServiceError(
+      'invalid_request',
+      'There is no prompt; give one as an argument, with --prompt-file, or on stdin',
+    );
   }
   return readStdin(terminal, undefined);
 }
@@ -55,5 +65,7 @@ async function readStdin({ stdin }: Terminal, idleMs: number | undefined): Promi
   } finally {
     clearTimeout(idle);
   }
-  return Buffer.concat(chunks).toString('utf8').replace(/\r?\n$/, '');
+  return Buffer.concat(chunks)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
 }

@@ -77,7 +77,12 @@ export class Renderer {
     this.#status.stop();
   }
 
-  #delta({ messageId, blockIndex, parentToolUseId, text }: Extract<ExecutionEvent, { type: 'claude.delta' }>['data']): void {
+  #delta({
+    messageId,
+    blockIndex,
+    parentToolUseId,
+    text,
+  }: Extract<ExecutionEvent, { type: 'claude.delta' }>['data']): void {
     if (parentToolUseId !== null) return;
     this.#progress.activity = text === undefined ? 'thinking' : 'writing';
     if (text === undefined) return;
@@ -138,13 +143,19 @@ export class Renderer {
         break;
       case 'execution.started':
         this.#progress.activity = 'waiting for the model';
-        this.note('dim', `execution ${event.executionId} started: claude ${event.data.cli.version}, model ${event.data.model}`);
+        this.note(
+          'dim',
+          `execution ${event.executionId} started: claude ${event.data.cli.version}, model ${event.data.model}`,
+        );
         break;
       case 'claude.stderr':
         this.note('dim', event.data.text.trimEnd());
         break;
       case 'limit.notice':
-        this.note('yellow', `${event.data.kind}${event.data.retryAt === null ? '' : `, again at ${event.data.retryAt}`}`);
+        this.note(
+          'yellow',
+          `${event.data.kind}${event.data.retryAt === null ? '' : `, again at ${event.data.retryAt}`}`,
+        );
         break;
       case 'execution.stalled':
         this.#progress.activity = 'silent';
@@ -174,4 +185,3 @@ function summaryOf(input: unknown): string {
   const key = telling.find((name) => typeof entries.get(name) === 'string');
   return key === undefined ? JSON.stringify(input) : String(entries.get(key));
 }
-

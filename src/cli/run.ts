@@ -85,7 +85,10 @@ export function runCommand(deps: CommandDeps): Command {
     .action(async (argument: string | undefined, options: RunOptions) => {
       const prompt = await readPrompt(deps.terminal, { argument, file: options.promptFile });
       const request = await toRequest(prompt, options);
-      const elsewhere = options.fresh === true || options.workspace !== undefined || (options.session !== undefined && options.dir === undefined);
+      const elsewhere =
+        options.fresh === true ||
+        options.workspace !== undefined ||
+        (options.session !== undefined && options.dir === undefined);
       const client = await deps.openClient(elsewhere ? undefined : resolve(options.dir ?? deps.directory));
       deps.exit(await follow(deps, client, { ...options, start: () => client.execute(request) }));
     });
@@ -128,7 +131,11 @@ async function toRequest(prompt: string, options: RunOptions): Promise<Execution
   return Object.fromEntries(given) as ExecutionRequestInput;
 }
 
-async function textOption(text: string | undefined, file: string | undefined, option: string): Promise<string | undefined> {
+async function textOption(
+  text: string | undefined,
+  file: string | undefined,
+  option: string,
+): Promise<string | undefined> {
   return file === undefined ? text : readNamedFile(file, option);
 }
 
@@ -138,7 +145,11 @@ async function jsonOption(file: string, option: string): Promise<Record<string, 
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new ServiceError('invalid_request', `${option} ${file} is not JSON: ${cause instanceof Error ? cause.message : ''}`, { cause });
+    throw new ServiceError(
+      'invalid_request',
+      `${option} ${file} is not JSON: ${cause instanceof Error ? cause.message : ''}`,
+      { cause },
+    );
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ServiceError('invalid_request', `${option} ${file} is no JSON object`);
@@ -147,5 +158,5 @@ async function jsonOption(file: string, option: string): Promise<Record<string, 
 }
 
 function serversOf(mcp: Record<string, unknown> | undefined): unknown {
-  return mcp !== undefined && 'mcpServers' in mcp ? mcp['mcpServers'] : mcp;
+  return mcp !== undefined && 'mcpServers' in mcp ? mcp.mcpServers : mcp;
 }

@@ -33,7 +33,21 @@ function answerOf({ result, partialText }: Execution): string {
 }
 
 function page(terminal: Terminal, execution: Execution, prompt: string): string {
-  const { id, state, createdAt, startedAt, finishedAt, workspace, sessionId, model, cli, isolation, lastSeq, attempt, timeLimit } = execution;
+  const {
+    id,
+    state,
+    createdAt,
+    startedAt,
+    finishedAt,
+    workspace,
+    sessionId,
+    model,
+    cli,
+    isolation,
+    lastSeq,
+    attempt,
+    timeLimit,
+  } = execution;
   const rows: [string, string][] = [
     ['execution', id],
     ['state', state],
@@ -52,7 +66,10 @@ function page(terminal: Terminal, execution: Execution, prompt: string): string 
   ];
   const lines = rows
     .filter(([, value]) => value !== '')
-    .map(([name, value]) => `${styled(terminal, 'dim', name.padEnd(11))} ${printable(value).replaceAll('\n', `\n${' '.repeat(12)}`)}`);
+    .map(
+      ([name, value]) =>
+        `${styled(terminal, 'dim', name.padEnd(11))} ${printable(value).replaceAll('\n', `\n${' '.repeat(12)}`)}`,
+    );
   const answer = answerOf(execution);
   return `${lines.join('\n')}\n\n${answer === '' ? '' : `${printable(answer)}\n\n`}${summary(terminal, execution)}`;
 }

@@ -5,21 +5,30 @@ import { dollars, duration, styled, type Terminal } from './terminal.ts';
 export function summary(terminal: Terminal, execution: Execution): string {
   const { outcome, result, id, sessionId, denials } = execution;
   const good = outcome?.kind === 'succeeded';
-  const head = outcome === null ? execution.state : [outcome.kind, ...(outcome.reason === null ? [] : [outcome.reason])].join(': ');
+  const head =
+    outcome === null
+      ? execution.state
+      : [outcome.kind, ...(outcome.reason === null ? [] : [outcome.reason])].join(': ');
   const lines = [styled(terminal, good ? 'green' : 'red', head)];
   if (outcome?.message != null) lines.push(outcome.message);
   if (denials.length > 0) {
     lines.push(`denied: ${[...new Set(denials.map(({ name }) => name))].join(', ')}; allow a tool with --allow NAME`);
   }
   const { startedAt, finishedAt } = execution;
-  const took = startedAt === null || finishedAt === null ? [] : [duration(Date.parse(finishedAt) - Date.parse(startedAt))];
+  const took =
+    startedAt === null || finishedAt === null ? [] : [duration(Date.parse(finishedAt) - Date.parse(startedAt))];
   if (result !== null) {
     const { usage, turns } = result;
     const read = usage.inputTokens + usage.cacheReadTokens + usage.cacheCreationTokens;
-    took.push(`${turns} turn${turns === 1 ? '' : 's'}`, `${read} tokens in, ${usage.outputTokens} out`, dollars(usage.costUsd));
+    took.push(
+      `${turns} turn${turns === 1 ? '' : 's'}`,
+      `${read} tokens in, ${usage.outputTokens} out`,
+      dollars(usage.costUsd),
+    );
   }
   lines.push(took.join(' · '));
   lines.push(styled(terminal, 'dim', `read it back: cc-executor show ${id}`));
-  if (good && sessionId !== null) lines.push(styled(terminal, 'dim', `go on with it: cc-executor run --session ${sessionId} "…"`));
+  if (good && sessionId !== null)
+    lines.push(styled(terminal, 'dim', `go on with it: cc-executor run --session ${sessionId} "…"`));
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }

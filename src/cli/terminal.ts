@@ -29,7 +29,9 @@ export function duration(ms: number): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)}s`;
   const minutes = Math.floor(ms / 60_000);
   const two = (value: number): string => String(value).padStart(2, '0');
-  return minutes < 60 ? `${minutes}m ${two(Math.floor(ms / 1000) % 60)}s` : `${Math.floor(minutes / 60)}h ${two(minutes % 60)}m`;
+  return minutes < 60
+    ? `${minutes}m ${two(Math.floor(ms / 1000) % 60)}s`
+    : `${Math.floor(minutes / 60)}h ${two(minutes % 60)}m`;
 }
 
 export function bytes(count: number): string {

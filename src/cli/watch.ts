@@ -10,7 +10,9 @@ import { summary } from './summary.ts';
 export function watchCommand(deps: CommandDeps): Command {
   return new Command('watch')
     .summary('show the log of an execution, and follow it while it runs')
-    .description('Shows the log of an execution from its start, and follows it to its end. Ctrl-C leaves; the run goes on.')
+    .description(
+      'Shows the log of an execution from its start, and follows it to its end. Ctrl-C leaves; the run goes on.',
+    )
     .argument('<id>', 'its id, the first 8 characters or more of it, or last')
     .option('--after <seq>', 'only events after this one', wholeNumber, 0)
     .option('--json', 'print the events as NDJSON')

@@ -1,12 +1,12 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import { findClaude } from '../claude/binary.ts';
-import type { Finding } from '../cli/command-deps.ts';
 import type { Config } from '../config.ts';
 import { launch } from '../isolation/launcher.ts';
 import type { CredentialFound } from '../model-gateway/credential.ts';
 import { tryCredential } from '../model-gateway/try-credential.ts';
 import { ServiceError } from '../protocol/errors.ts';
+import type { Finding } from '../protocol/finding.ts';
 import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
 
 const LOW_DISK_BYTES = 1024 ** 3;
@@ -41,7 +41,9 @@ async function claude(config: Config): Promise<Omit<Finding, 'name'>[]> {
   const binary = await findClaude(config.claudeBin);
   if (!binary.usable) return [{ state: 'problem', detail: binary.problem }];
   const detail = `${binary.version} at ${binary.path}`;
-  return [binary.warning === undefined ? { state: 'ok', detail } : { state: 'warn', detail: `${detail}: ${binary.warning}` }];
+  return [
+    binary.warning === undefined ? { state: 'ok', detail } : { state: 'warn', detail: `${detail}: ${binary.warning}` },
+  ];
 }
 
 async function storage({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]> {
@@ -55,7 +57,13 @@ async function storage({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>
       const detail = `SQLite in ${dataDirectory} takes writes`;
       return left === 0
         ? [{ state: 'ok', detail }]
-        : [{ state: 'warn', detail: `${detail}; ${left} executions were left by a service that died`, repair: 'the next run or list ends them' }];
+        : [
+            {
+              state: 'warn',
+              detail: `${detail}; ${left} executions were left by a service that died`,
+              repair: 'the next run or list ends them',
+            },
+          ];
     } finally {
       await store.close();
     }
@@ -69,10 +77,17 @@ async function disk({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]>
   const { bavail, bsize } = await statfs(existsSync(dataDirectory) ? dataDirectory : '/');
   const free = bavail * bsize;
   const detail = `${(free / 1e9).toFixed(1)} GB free for ${dataDirectory}`;
-  return [free > LOW_DISK_BYTES ? { state: 'ok', detail } : { state: 'warn', detail, repair: 'free some space, or set CC_DATA_DIR' }];
+  return [
+    free > LOW_DISK_BYTES
+      ? { state: 'ok', detail }
+      : { state: 'warn', detail, repair: 'free some space, or set CC_DATA_DIR' },
+  ];
 }
 
-async function credential(config: Config, { online, findCredential }: DiagnoseOptions): Promise<Omit<Finding, 'name'>[]> {
+async function credential(
+  config: Config,
+  { online, findCredential }: DiagnoseOptions,
+): Promise<Omit<Finding, 'name'>[]> {
   await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 });
   const found = await findCredential();
   if (!found.ok) return [{ state: 'problem', detail: found.problem.message }];
@@ -89,22 +104,38 @@ async function credential(config: Config, { online, findCredential }: DiagnoseOp
         {
           state: 'problem',
           detail: `${detail}; ${new URL(config.upstream).host} refuses it (${tried.detail})`,
-          repair: found.credential.kind === 'max' ? 'make a new one with `claude setup-token`, or log in again' : 'make a new API key in the console',
+          repair:
+            found.credential.kind === 'max'
+              ? 'make a new one with `claude setup-token`, or log in again'
+              : 'make a new API key in the console',
         },
       ];
     default:
-      return [{ state: 'warn', detail: `${detail}; could not be tried: ${tried.detail}`, repair: 'check the network, ANTHROPIC_BASE_URL and HTTPS_PROXY' }];
+      return [
+        {
+          state: 'warn',
+          detail: `${detail}; could not be tried: ${tried.detail}`,
+          repair: 'check the network, ANTHROPIC_BASE_URL and HTTPS_PROXY',
+        },
+      ];
   }
 }
 
 async function launcher(): Promise<Omit<Finding, 'name'>[]> {
-  const { exitCode, failure } = await launch({ command: { file: '/bin/sh', args: ['-c', 'exit 7'], env: {}, cwd: '/' } }).exited;
+  const { exitCode, failure } = await launch({
+    command: { file: '/bin/sh', args: ['-c', 'exit 7'], env: {}, cwd: '/' },
+  }).exited;
   if (exitCode === 7) return [{ state: 'ok', detail: 'starts and reaps a family of processes' }];
-  return [{ state: 'problem', detail: failure?.message ?? `a test run ended with ${exitCode}`, repair: 'install perl-base' }];
+  return [
+    { state: 'problem', detail: failure?.message ?? `a test run ended with ${exitCode}`, repair: 'install perl-base' },
+  ];
 }
 
 function isolation({ runUid }: Config): Omit<Finding, 'name'> {
-  const who = process.getuid?.() === 0 ? `uid ${runUid} in fresh and named workspaces, the owner's uid elsewhere` : 'the same user as the service';
+  const who =
+    process.getuid?.() === 0
+      ? `uid ${runUid} in fresh and named workspaces, the owner's uid elsewhere`
+      : 'the same user as the service';
   return {
     state: 'warn',
     detail: `L1: a clean environment, own folders and limits; runs are ${who}. It hides no file that user may read`,

@@ -44,7 +44,8 @@ export class Executions {
    * `not_implemented`, `shutting_down`, `storage_unavailable`
    */
   async start(input: unknown, caller: Caller): Promise<Execution> {
-    if (this.#state === 'closing') throw new ServiceError('shutting_down', 'The service is shutting down; try again later');
+    if (this.#state === 'closing')
+      throw new ServiceError('shutting_down', 'The service is shutting down; try again later');
     const request = parseExecutionRequest(input);
     if (request.outputSchema !== undefined) outputContract(request.outputSchema);
     this.#dispatcher.assertRoom();
@@ -70,7 +71,10 @@ export class Executions {
     const live: LiveExecution = new LiveExecution(record, { writer, stallAfterMs });
     const { id } = record.execution;
     this.#live.set(id, live);
-    live.ended.then(() => this.#live.delete(id), () => {});
+    live.ended.then(
+      () => this.#live.delete(id),
+      () => {},
+    );
     this.#dispatcher.dispatch(live);
   }
 
@@ -84,7 +88,10 @@ export class Executions {
     return { ...execution, partialText: text, lastSeq };
   }
 
-  async list(filter: Omit<ExecutionFilter, 'tenant'>, caller: Caller): Promise<{ executions: Execution[]; nextCursor: string | null }> {
+  async list(
+    filter: Omit<ExecutionFilter, 'tenant'>,
+    caller: Caller,
+  ): Promise<{ executions: Execution[]; nextCursor: string | null }> {
     return this.#context.storage.listExecutions({ ...filter, tenant: caller.tenant });
   }
 
@@ -102,7 +109,10 @@ export class Executions {
     const signals = [options.signal, givenUp].filter((signal) => signal !== undefined);
     yield* this.#context.eventLog.subscribe(id, { after: options.after, signal: AbortSignal.any(signals) });
     if (givenUp?.aborted) {
-      throw new ServiceError('storage_unavailable', `The end of execution ${id} could not be stored; the next start ends it as lost`);
+      throw new ServiceError(
+        'storage_unavailable',
+        `The end of execution ${id} could not be stored; the next start ends it as lost`,
+      );
     }
   }
 

@@ -1,6 +1,6 @@
-import type { ClaudeProcess } from '../claude/process.ts';
 import type { Stop } from '../claude/outcome.ts';
 import { OutputText } from '../claude/output-text.ts';
+import type { ClaudeProcess } from '../claude/process.ts';
 import type { EventWriter } from '../event-log/event-writer.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';

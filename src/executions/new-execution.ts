@@ -32,7 +32,8 @@ export async function newExecution(
 ): Promise<{ record: ExecutionRecord; session: SessionRecord }> {
   const id = newId();
   const now = new Date().toISOString();
-  const session = request.sessionId === undefined ? undefined : await storage.getSession(caller.tenant, request.sessionId);
+  const session =
+    request.sessionId === undefined ? undefined : await storage.getSession(caller.tenant, request.sessionId);
   if (request.sessionId !== undefined && session === undefined) {
     throw new ServiceError('not_found', `There is no session ${request.sessionId}; leave sessionId out to start one`);
   }
@@ -116,7 +117,9 @@ async function requireDirectory(path: string): Promise<void> {
 }
 
 function badWorkspace(message: string): ServiceError {
-  return new ServiceError('invalid_request', `workspace: ${message}`, { data: { errors: [{ path: 'workspace', message }] } });
+  return new ServiceError('invalid_request', `workspace: ${message}`, {
+    data: { errors: [{ path: 'workspace', message }] },
+  });
 }
 
 /** SHA-256 over the parsed request in a canonical key order; the idempotency key itself does not count. */

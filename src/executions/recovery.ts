@@ -12,7 +12,12 @@ const LOST: Outcome = {
   exitCode: null,
   signal: null,
 };
-const NEVER_STARTED: Outcome = { ...LOST, kind: 'cancelled', reason: 'cancelled_by_caller', message: 'Its caller left before it started.' };
+const NEVER_STARTED: Outcome = {
+  ...LOST,
+  kind: 'cancelled',
+  reason: 'cancelled_by_caller',
+  message: 'Its caller left before it started.',
+};
 
 /**
  * Takes over what dead services left on the data folder: ends their processes, and ends their executions as `lost`
@@ -20,7 +25,10 @@ const NEVER_STARTED: Outcome = { ...LOST, kind: 'cancelled', reason: 'cancelled_
  * their caller's life. Other living services' executions are not touched.
  * @returns how many were ended
  */
-export async function recover(context: RunContext, adopt: ((record: ExecutionRecord) => void) | undefined): Promise<number> {
+export async function recover(
+  context: RunContext,
+  adopt: ((record: ExecutionRecord) => void) | undefined,
+): Promise<number> {
   let ended = 0;
   for (const left of await context.storage.listUnfinished()) {
     if (await context.storage.instanceAlive(left.instanceId)) continue;

@@ -87,7 +87,10 @@ async function supervise(
   const contract = request.outputSchema === undefined ? undefined : outputContract(request.outputSchema);
   const conversation = new Conversation(live, claude, contract);
   conversation.start(request);
-  claude.cliPid.then(() => markStarted(live, version), () => {});
+  claude.cliPid.then(
+    () => markStarted(live, version),
+    () => {},
+  );
   live.attach(claude);
   const force = live.force.signal;
   live.onStop(() => void stopProcess(claude, { turnEnded: conversation.turnEnded, force }));
@@ -144,7 +147,9 @@ async function readLines(
     }
   } catch (error) {
     if (!(error instanceof LineTooLongError)) throw error;
-    live.requestStop(tooLarge(`Claude printed a line of more than ${maxLineBytes} bytes. Everything before it is kept.`));
+    live.requestStop(
+      tooLarge(`Claude printed a line of more than ${maxLineBytes} bytes. Everything before it is kept.`),
+    );
   }
 }
 
@@ -197,7 +202,10 @@ function recordResult(live: LiveExecution, { observed, structured }: Conversatio
 
 function launchFailed({ reason, message }: LaunchFailure, live: LiveExecution): Outcome {
   if (live.stop !== undefined) return stoppedBefore(live.stop);
-  return notStarted(reason === 'cli_missing' ? 'cli_missing' : reason === 'launcher_died' ? 'cli_crashed' : 'spawn_failed', message);
+  return notStarted(
+    reason === 'cli_missing' ? 'cli_missing' : reason === 'launcher_died' ? 'cli_crashed' : 'spawn_failed',
+    message,
+  );
 }
 
 function notStarted(reason: 'cli_missing' | 'auth_failed' | 'spawn_failed' | 'cli_crashed', message: string): Outcome {

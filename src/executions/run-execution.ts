@@ -44,7 +44,8 @@ async function attempts(context: RunContext, live: LiveExecution): Promise<Outco
     const outcome = await runAttempt(context, live, place);
     const { attempt } = live.execution;
     const max = live.record.request.retry?.max ?? 0;
-    if (attempt > max || outcome.reason === null || !TRANSIENT.has(outcome.reason) || live.stop !== undefined) return outcome;
+    if (attempt > max || outcome.reason === null || !TRANSIENT.has(outcome.reason) || live.stop !== undefined)
+      return outcome;
     const delayMs = Math.min(FIRST_RETRY_MS * 2 ** (attempt - 1), MAX_RETRY_MS);
     live.update({ attempt: attempt + 1, cli: null, result: null });
     live.writer.append('execution.retrying', { attempt: attempt + 1, reason: outcome.reason, delayMs }, live.execution);
@@ -89,7 +90,8 @@ export async function finish({ logger }: RunContext, live: LiveExecution, ended:
   live.update({
     state: 'finished',
     outcome,
-    partialText: ended.reason === 'storage_full' ? live.output.toString().slice(-KEPT_TEXT_ON_FULL_DISK) : live.output.toString(),
+    partialText:
+      ended.reason === 'storage_full' ? live.output.toString().slice(-KEPT_TEXT_ON_FULL_DISK) : live.output.toString(),
     lastSeq: live.writer.lastSeq + 1,
     finishedAt: new Date().toISOString(),
     queuePosition: null,

@@ -10,7 +10,11 @@ export interface Tried {
 }
 
 /** Asks the model API to count the tokens of one letter, which costs nothing, to see whether it takes the credential. */
-export async function tryCredential(options: { upstream: string; credential: GatewayCredential; proxy: UpstreamProxy }): Promise<Tried> {
+export async function tryCredential(options: {
+  upstream: string;
+  credential: GatewayCredential;
+  proxy: UpstreamProxy;
+}): Promise<Tried> {
   const upstream = new Upstream({ url: options.upstream, credential: options.credential, proxy: options.proxy });
   try {
     const answer = await upstream.send({

@@ -6,6 +6,18 @@ import pino from 'pino';
  * credentials are never given to it; the redaction is a second net.
  */
 export function createLogger(level: string): Logger {
-  const redact = ['prompt', 'token', 'secret', 'apiKey', 'authorization', '*.authorization', '*["x-api-key"]', '*.token'];
-  return pino({ level, redact, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ fd: 2, sync: true }));
+  const redact = [
+    'prompt',
+    'token',
+    'secret',
+    'apiKey',
+    'authorization',
+    '*.authorization',
+    '*["x-api-key"]',
+    '*.token',
+  ];
+  return pino(
+    { level, redact, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ fd: 2, sync: true }),
+  );
 }

@@ -9,8 +9,18 @@ const Json = z.record(z.string(), z.unknown());
  * stream are `claude.delta` instead, never both.
  */
 export const EVENT_DATA = {
-  'execution.queued': z.object({ prompt: z.string(), model: z.string(), workspace: z.string(), sessionId: z.string().nullable() }),
-  'execution.started': z.object({ attempt: z.int(), model: z.string(), cli: z.object({ version: z.string() }), isolation: z.string() }),
+  'execution.queued': z.object({
+    prompt: z.string(),
+    model: z.string(),
+    workspace: z.string(),
+    sessionId: z.string().nullable(),
+  }),
+  'execution.started': z.object({
+    attempt: z.int(),
+    model: z.string(),
+    cli: z.object({ version: z.string() }),
+    isolation: z.string(),
+  }),
   'claude.message': Json,
   'claude.delta': z.object({
     messageId: z.string(),

@@ -59,7 +59,10 @@ const WorkspaceName = z.string().regex(/^(lent:)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}
   error: 'is not a workspace name; use letters, digits, dot, dash and underscore, at most 64',
 });
 
-const Milliseconds = z.int().min(1).max(30 * 24 * 3600 * 1000);
+const Milliseconds = z
+  .int()
+  .min(1)
+  .max(30 * 24 * 3600 * 1000);
 
 /**
  * What a caller asks for: the POST body, the JSON-RPC params and the MCP arguments are this one schema. Unknown keys

@@ -33,7 +33,9 @@ export const DEMO_SCRIPT: readonly StepInput[] = [
   {
     kind: 'tool_use',
     text: 'I read the file back to be sure.',
-    tools: [{ name: 'Bash', input: { command: 'cat result.txt && wc -w result.txt', description: 'Check the result' } }],
+    tools: [
+      { name: 'Bash', input: { command: 'cat result.txt && wc -w result.txt', description: 'Check the result' } },
+    ],
     ...pace,
   },
   {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
 import { execa } from 'execa';
+import { expect, it, onTestFinished } from 'vitest';
 import { PINNED_VERSION } from '../../src/claude/binary.ts';
 import { startScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import type { StepInput } from '../../src/scripted-model/steps.ts';
@@ -27,7 +27,13 @@ async function talk(
   const model = await startScriptedModel({ script: script ?? [{ kind: 'text', text: 'Hello' }] });
   onTestFinished(() => model.close());
   const folder = await temporaryFolder();
-  const fixed = ['--input-format=stream-json', '--output-format=stream-json', '--verbose', '--model=sonnet', '--setting-sources='];
+  const fixed = [
+    '--input-format=stream-json',
+    '--output-format=stream-json',
+    '--verbose',
+    '--model=sonnet',
+    '--setting-sources=',
+  ];
   const { stdout, stderr, exitCode } = await execa(CLAUDE_BIN, [...fixed, ...flags], {
     cwd: folder,
     extendEnv: false,
@@ -36,8 +42,17 @@ async function talk(
     reject: false,
     timeout: 60_000,
   });
-  const lines = stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
-  return { lines, stdout, stderr, exitCode, requests: model.requests.filter(({ path }) => path.startsWith('/v1/messages')) };
+  const lines = stdout
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+  return {
+    lines,
+    stdout,
+    stderr,
+    exitCode,
+    requests: model.requests.filter(({ path }) => path.startsWith('/v1/messages')),
+  };
 }
 
 const user = (text: string, more: object = { client_composed: true }): object => ({
@@ -48,7 +63,7 @@ const user = (text: string, more: object = { client_composed: true }): object =>
   ...more,
 });
 const control = (request: object): object => ({ type: 'control_request', request_id: 'r1', request });
-const last = ({ lines }: Talk, type: string) => lines.findLast((line) => line['type'] === type);
+const last = ({ lines }: Talk, type: string) => lines.findLast((line) => line.type === type);
 
 it('the pinned version is the installed one', async () => {
   expect((await execa(CLAUDE_BIN, ['--version'])).stdout).toBe(`${PINNED_VERSION} (Claude Code)`);
@@ -142,7 +157,12 @@ it('the model is reached through a unix socket', async () => {
 it('an API error calls itself subtype success and is_error at once, and exits 1', async () => {
   const script: StepInput[] = [{ kind: 'http_error', status: 400, type: 'invalid_request_error' }];
   const said = await talk([user('hi')], { script });
-  expect(last(said, 'result')).toMatchObject({ subtype: 'success', is_error: true, terminal_reason: 'api_error', api_error_status: 400 });
+  expect(last(said, 'result')).toMatchObject({
+    subtype: 'success',
+    is_error: true,
+    terminal_reason: 'api_error',
+    api_error_status: 400,
+  });
   expect(said.exitCode).toBe(1);
 });
 

@@ -116,7 +116,10 @@ it('the queue is bounded', async () => {
     env: { CLAUDE_BIN: fakeClaude('stalls'), CC_MAX_CONCURRENT: '1', CC_QUEUE_LIMIT: '1' },
   });
   const { id } = await start({ prompt: 'runs' });
-  await waitUntil('the first runs', async () => (await start({ prompt: 'waits' }).catch(() => undefined)) !== undefined);
+  await waitUntil(
+    'the first runs',
+    async () => (await start({ prompt: 'waits' }).catch(() => undefined)) !== undefined,
+  );
   await expect(start({ prompt: 'too many' })).rejects.toMatchObject({ code: 'queue_full' });
   expect(id).not.toBe('');
 });

@@ -20,7 +20,9 @@ it('an output that matches a 2020-12 schema is the structured result', async () 
 });
 
 it('an output that only 2020-12 rules refuse is repaired in the same session', async () => {
-  const { run, model } = await executor({ script: [give({ name: 'a', sizes: [1, 2] }), give({ name: 'b', sizes: [1] }), text('done')] });
+  const { run, model } = await executor({
+    script: [give({ name: 'a', sizes: [1, 2] }), give({ name: 'b', sizes: [1] }), text('done')],
+  });
   const { execution } = await run({ prompt: 'x', outputSchema: SCHEMA });
   expect(execution.outcome?.kind).toBe('succeeded');
   expect(execution.result?.structured).toEqual({ name: 'b', sizes: [1] });

@@ -89,8 +89,11 @@ describe('privileges', () => {
     expect((await launched.exited).failure).toBeNull();
   });
 
-  test.runIf(has('unprivileged'))('another user is refused to a service that may not change users (not root)', async () => {
-    const { failure } = await start('exit 0', { identity }).exited;
-    expect(failure?.message).toContain('setgroups: Operation not permitted');
-  });
+  test.runIf(has('unprivileged'))(
+    'another user is refused to a service that may not change users (not root)',
+    async () => {
+      const { failure } = await start('exit 0', { identity }).exited;
+      expect(failure?.message).toContain('setgroups: Operation not permitted');
+    },
+  );
 });

@@ -2,10 +2,10 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { has } from '../support/capabilities.ts';
 import { z } from 'zod';
 import type { RunCli } from '../../src/model-gateway/login-keeper.ts';
 import { LoginKeeper } from '../../src/model-gateway/login-keeper.ts';
+import { has } from '../support/capabilities.ts';
 
 /** Rewrites the copy as the CLI does; login-keeper-claude.test.ts holds the same against the real one. */
 type Server = (copy: string) => Promise<void>;
@@ -142,17 +142,14 @@ test('a newer login that cannot be written back is kept 0600 and preferred, unti
   expect(await readdir(target)).toEqual(['.credentials.json']);
 });
 
-test.runIf(has('unprivileged'))(
-  'a folder that is read-only keeps the newer login in the data folder',
-  async () => {
-    await writeFile(file, JSON.stringify(login('old', Date.now() - 1000)));
-    await chmod(join(directory, 'operator'), 0o500);
-    const { keeper } = keeperWith(answers('new', Date.now() + 8 * HOUR));
-    expect(await keeper.current()).toBe('at-new');
-    expect(await readdir(dataDir)).toEqual(['claude-login.json']);
-    await chmod(join(directory, 'operator'), 0o700);
-  },
-);
+test.runIf(has('unprivileged'))('a folder that is read-only keeps the newer login in the data folder', async () => {
+  await writeFile(file, JSON.stringify(login('old', Date.now() - 1000)));
+  await chmod(join(directory, 'operator'), 0o500);
+  const { keeper } = keeperWith(answers('new', Date.now() + 8 * HOUR));
+  expect(await keeper.current()).toBe('at-new');
+  expect(await readdir(dataDir)).toEqual(['claude-login.json']);
+  await chmod(join(directory, 'operator'), 0o700);
+});
 
 test('a login that a service left behind when it died is taken over, and its copies are removed', async () => {
   await writeFile(file, JSON.stringify(login('old', Date.now() - 1000)));

@@ -16,17 +16,63 @@ interface Case {
 }
 
 const CASES: Case[] = [
-  { title: '401', script: error(401, { type: 'authentication_error' }), reason: 'auth_failed', says: /refused the credential.*401.*doctor/s },
-  { title: '403', script: error(403, { type: 'permission_error' }), reason: 'auth_failed', says: /refused the credential.*403/s },
-  { title: '404 for the model', script: error(404, { type: 'not_found_error', message: 'model: nope' }), reason: 'invalid_model', says: /model/ },
-  { title: '400', script: error(400, { type: 'invalid_request_error', message: 'odd request' }), reason: 'model_error', says: /odd request/ },
-  { title: 'a prompt that is too long', script: error(400, { type: 'invalid_request_error', message: 'prompt is too long: 300000 tokens > 200000 maximum' }), reason: 'prompt_too_long', says: /too long/i },
+  {
+    title: '401',
+    script: error(401, { type: 'authentication_error' }),
+    reason: 'auth_failed',
+    says: /refused the credential.*401.*doctor/s,
+  },
+  {
+    title: '403',
+    script: error(403, { type: 'permission_error' }),
+    reason: 'auth_failed',
+    says: /refused the credential.*403/s,
+  },
+  {
+    title: '404 for the model',
+    script: error(404, { type: 'not_found_error', message: 'model: nope' }),
+    reason: 'invalid_model',
+    says: /model/,
+  },
+  {
+    title: '400',
+    script: error(400, { type: 'invalid_request_error', message: 'odd request' }),
+    reason: 'model_error',
+    says: /odd request/,
+  },
+  {
+    title: 'a prompt that is too long',
+    script: error(400, {
+      type: 'invalid_request_error',
+      message: 'prompt is too long: 300000 tokens > 200000 maximum',
+    }),
+    reason: 'prompt_too_long',
+    says: /too long/i,
+  },
   { title: '429', script: error(429, { type: 'rate_limit_error' }), reason: 'rate_limited', says: /429|rate/i },
   { title: '500', script: error(500), reason: 'model_error', says: /500|error/i },
-  { title: '529', script: error(529, { type: 'overloaded_error', message: 'Overloaded' }), reason: 'overloaded', says: /529|overload/i },
-  { title: 'a low credit balance', script: error(400, { type: 'invalid_request_error', message: 'Your credit balance is too low to access the Anthropic API.' }), reason: 'usage_limit', says: /credit balance/i },
+  {
+    title: '529',
+    script: error(529, { type: 'overloaded_error', message: 'Overloaded' }),
+    reason: 'overloaded',
+    says: /529|overload/i,
+  },
+  {
+    title: 'a low credit balance',
+    script: error(400, {
+      type: 'invalid_request_error',
+      message: 'Your credit balance is too low to access the Anthropic API.',
+    }),
+    reason: 'usage_limit',
+    says: /credit balance/i,
+  },
   { title: 'a refusal', script: [{ kind: 'refusal' }], reason: 'refused', says: /./ },
-  { title: 'an answer that outgrows the output tokens', script: [{ kind: 'max_tokens' }], reason: 'output_too_large', says: /output token/ },
+  {
+    title: 'an answer that outgrows the output tokens',
+    script: [{ kind: 'max_tokens' }],
+    reason: 'output_too_large',
+    says: /output token/,
+  },
   { title: 'a stream that breaks again and again', script: [{ kind: 'reset' }], reason: 'model_error', says: /./ },
 ];
 
@@ -56,12 +102,18 @@ it('a usage limit ends at once and carries its reset time', async () => {
   const resetAt = new Date(resetsAt * 1000).toISOString();
   expect(execution.outcome).toMatchObject({ kind: 'failed', reason: 'usage_limit' });
   expect(execution.outcome?.message).toContain(resetAt);
-  expect(events.find(({ type }) => type === 'limit.notice')?.data).toMatchObject({ kind: 'usage_limit', retryAt: resetAt });
+  expect(events.find(({ type }) => type === 'limit.notice')?.data).toMatchObject({
+    kind: 'usage_limit',
+    retryAt: resetAt,
+  });
 });
 
 it('a retry of the CLI is told as a limit notice with its time', async () => {
   const { run } = await executor({
-    script: [{ kind: 'http_error', status: 529, type: 'overloaded_error' }, { kind: 'text', text: 'late' }],
+    script: [
+      { kind: 'http_error', status: 529, type: 'overloaded_error' },
+      { kind: 'text', text: 'late' },
+    ],
   });
   const { execution, events } = await run({ prompt: 'hi' });
   expect(execution.outcome?.kind).toBe('succeeded');
@@ -81,7 +133,11 @@ it('a spent budget is refused by the gateway before the next call', async () => 
   const expensive = { inputTokens: 50_000, outputTokens: 5_000 };
   const { run, model } = await executor({
     script: [
-      { kind: 'tool_use', tools: [{ name: 'Bash', input: { command: 'echo one', description: 'x' } }], usage: expensive },
+      {
+        kind: 'tool_use',
+        tools: [{ name: 'Bash', input: { command: 'echo one', description: 'x' } }],
+        usage: expensive,
+      },
     ],
   });
   const { execution } = await run({ prompt: 'hi', maxBudgetUsd: 0.01, allowedTools: ['Bash'] });
@@ -103,7 +159,10 @@ it('a denied tool alone leaves the outcome of the CLI and is listed', async () =
 
 it('text that a broken stream voided does not count, and the retry does', async () => {
   const { run } = await executor({
-    script: [{ kind: 'reset', text: 'half an answer that is void', deltaSize: 5, deltaEveryMs: 60 }, { kind: 'text', text: 'the whole answer' }],
+    script: [
+      { kind: 'reset', text: 'half an answer that is void', deltaSize: 5, deltaEveryMs: 60 },
+      { kind: 'text', text: 'the whole answer' },
+    ],
   });
   const { execution, events } = await run({ prompt: 'hi' });
   expect(execution.outcome?.kind).toBe('succeeded');

@@ -13,10 +13,19 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 const CALLER = { tenant: 'local' };
 
 /** A service in a process of its own, which starts the executions it is given and can be killed. */
-async function servingProcess(folder: string, env: Record<string, string>): Promise<{ child: ChildProcess; ids: string[] }> {
+async function servingProcess(
+  folder: string,
+  env: Record<string, string>,
+): Promise<{ child: ChildProcess; ids: string[] }> {
   const program = fileURLToPath(new URL('../fixtures/serving-process.ts', import.meta.url));
   const child = spawn(process.execPath, [program], {
-    env: { PATH: process.env['PATH'], HOME: folder, CC_DATA_DIR: `${folder}/data`, ANTHROPIC_API_KEY: 'sk-ant-api03-test', ...env },
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      CC_DATA_DIR: `${folder}/data`,
+      ANTHROPIC_API_KEY: 'sk-ant-api03-test',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   onTestFinished(() => {
@@ -35,7 +44,9 @@ async function killed(child: ChildProcess): Promise<void> {
 async function busyModel(mark: string): Promise<ScriptedModel> {
   const command = `setsid sleep ${mark} & nohup sleep ${mark} & env -i setsid sleep ${mark} & echo started; tail -f /dev/null`;
   const model = await startScriptedModel({
-    script: [{ kind: 'tool_use', text: 'I start it.', tools: [{ name: 'Bash', input: { command, description: 'x' } }] }],
+    script: [
+      { kind: 'tool_use', text: 'I start it.', tools: [{ name: 'Bash', input: { command, description: 'x' } }] },
+    ],
   });
   onTestFinished(() => model.close());
   return model;
@@ -62,7 +73,11 @@ it('kill -9 of the service leaves no process, and the next start ends the run as
 
 it('accepted executions that never started stay queued, and run at the next start that adopts them', async () => {
   const folder = await temporaryFolder();
-  const requests = JSON.stringify([{ prompt: 'first' }, { prompt: 'second' }, { prompt: 'bound', cancelOnDisconnect: true }]);
+  const requests = JSON.stringify([
+    { prompt: 'first' },
+    { prompt: 'second' },
+    { prompt: 'bound', cancelOnDisconnect: true },
+  ]);
   const env = { REQUESTS: requests, CLAUDE_BIN: fakeClaude('stalls'), CC_MAX_CONCURRENT: '1' };
   const { child, ids } = await servingProcess(folder, env);
   await waitUntil('all are accepted', () => ids.length === 3);
@@ -80,7 +95,10 @@ it('accepted executions that never started stay queued, and run at the next star
 
 it('a living service on the same data folder keeps its runs, and others can follow them', async () => {
   const folder = await temporaryFolder();
-  const env = { REQUESTS: JSON.stringify([{ prompt: 'x', env: { FAKE_COUNT: '200', FAKE_DELAY_MS: '5' } }]), CLAUDE_BIN: fakeClaude('streams-slowly') };
+  const env = {
+    REQUESTS: JSON.stringify([{ prompt: 'x', env: { FAKE_COUNT: '200', FAKE_DELAY_MS: '5' } }]),
+    CLAUDE_BIN: fakeClaude('streams-slowly'),
+  };
   const { ids } = await servingProcess(folder, env);
   await waitUntil('it is accepted', () => ids.length === 1);
   const { follow, service } = await executor({ folder });

@@ -16,13 +16,18 @@ it('a session goes on with its history, in its workspace', async () => {
   const first = await run({ prompt: 'Remember blue.' });
   const second = await run({ prompt: 'Which colour?', sessionId: first.execution.sessionId ?? '' });
   expect(second.execution.outcome?.kind).toBe('succeeded');
-  expect(second.execution).toMatchObject({ sessionId: first.execution.sessionId, workspace: first.execution.workspace });
+  expect(second.execution).toMatchObject({
+    sessionId: first.execution.sessionId,
+    workspace: first.execution.workspace,
+  });
   expect(JSON.stringify(model.requests.at(-1)?.body)).toContain('Remember blue.');
 });
 
 it('an unknown session is refused', async () => {
   const { start } = await executor();
-  await expect(start({ prompt: 'x', sessionId: '00000000-0000-4000-8000-000000000000' })).rejects.toMatchObject({ code: 'not_found' });
+  await expect(start({ prompt: 'x', sessionId: '00000000-0000-4000-8000-000000000000' })).rejects.toMatchObject({
+    code: 'not_found',
+  });
 });
 
 it('a fresh workspace is the run’s own, and as root its files belong to the run uid', async () => {
@@ -93,7 +98,10 @@ it('a transient failure is tried again only when asked, as a new attempt in the 
   const { run } = await executor({ script: [...tries, text('now it works')] });
   const { execution, events } = await run({ prompt: 'x', retry: { max: 1 } });
   expect(execution).toMatchObject({ attempt: 2, outcome: { kind: 'succeeded' }, partialText: 'now it works' });
-  expect(events.find(({ type }) => type === 'execution.retrying')?.data).toMatchObject({ attempt: 2, reason: 'model_error' });
+  expect(events.find(({ type }) => type === 'execution.retrying')?.data).toMatchObject({
+    attempt: 2,
+    reason: 'model_error',
+  });
   expect(events.filter(({ type }) => type === 'execution.started')).toHaveLength(2);
   const once = await executor({ script: [...tries, text('never asked')] });
   expect((await once.run({ prompt: 'x' })).execution.outcome?.reason).toBe('model_error');
@@ -107,7 +115,11 @@ it.runIf(has('root'))('bypassPermissions is refused where the run would be root'
   const { execution } = await run({ prompt: 'x', permissionMode: 'bypassPermissions' }, { tenant: 'local', directory });
   expect(execution.outcome?.message).toMatch(/refused as root.*belongs to root/s);
   const fresh = await executor();
-  await waitUntil('fresh works', async () => (await fresh.run({ prompt: 'x', permissionMode: 'bypassPermissions' })).execution.outcome?.kind === 'succeeded');
+  await waitUntil(
+    'fresh works',
+    async () =>
+      (await fresh.run({ prompt: 'x', permissionMode: 'bypassPermissions' })).execution.outcome?.kind === 'succeeded',
+  );
 });
 
 it.each(['-v', '--help', '/clear', '@/etc/passwd', '$(id) `id` ; id', 'line\nbreak\ttab', '\u{1F600} naïve'])(

@@ -42,14 +42,17 @@ export async function executor(options: ExecutorOptions = {}): Promise<Executor>
   const model = await startScriptedModel({ script: options.script ?? [{ kind: 'text', text: 'Hello' }] });
   const folder = options.folder ?? (await temporaryFolder());
   const config = loadConfig({
-    PATH: process.env['PATH'],
+    PATH: process.env.PATH,
     HOME: folder,
     CC_DATA_DIR: `${folder}/data`,
     ANTHROPIC_API_KEY: 'sk-ant-api03-test',
     ANTHROPIC_BASE_URL: model.url,
     ...options.env,
   });
-  const service = await createService(config, { logger: createLogger('silent'), adoptQueued: options.adoptQueued ?? false });
+  const service = await createService(config, {
+    logger: createLogger('silent'),
+    adoptQueued: options.adoptQueued ?? false,
+  });
   open.push(
     () => model.close(),
     () => service.close({ force: true }),
@@ -62,7 +65,8 @@ export async function executor(options: ExecutorOptions = {}): Promise<Executor>
     }
     return { execution: await executions.get(id, CALLER), events };
   };
-  const start = (request: ExecutionRequestInput, caller = CALLER): Promise<Execution> => executions.start(request, caller);
+  const start = (request: ExecutionRequestInput, caller = CALLER): Promise<Execution> =>
+    executions.start(request, caller);
   return {
     service,
     model,

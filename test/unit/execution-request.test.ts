@@ -27,27 +27,49 @@ it.each([
   ['a workspace that climbs', { prompt: 'x', workspace: '../x' }, 'workspace', /workspace name/],
   ['a session that is no id', { prompt: 'x', sessionId: 'nonsense' }, 'sessionId', /UUID/],
   ['a retry in a named workspace', { prompt: 'x', workspace: 'a', retry: { max: 1 } }, 'retry', /fresh workspace/],
-  ['seventeen metadata', { prompt: 'x', metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, ''])) }, 'metadata', /16/],
+  [
+    'seventeen metadata',
+    { prompt: 'x', metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, ''])) },
+    'metadata',
+    /16/,
+  ],
 ])('%s is refused with its path', (_title, input, path, words) => {
   const issues = refused(input);
   expect(issues.map((issue) => issue.path)).toContain(path);
   expect(issues.map(({ message }) => message).join()).toMatch(words);
 });
 
-it.each(['ANTHROPIC_API_KEY', 'CLAUDE_CONFIG_DIR', 'LD_PRELOAD', 'NODE_OPTIONS', 'PATH', 'path', 'HOME', 'BASH_ENV', 'CC_RUN_ID', 'PERL5LIB', 'PERLLIB', 'HTTPS_PROXY', 'GIT_SSH_COMMAND'])(
-  'the environment variable %s is refused',
-  (name) => {
-    expect(refused({ prompt: 'x', env: { [name]: '1' } })[0]?.message).toMatch(/refused/);
-  },
-);
+it.each([
+  'ANTHROPIC_API_KEY',
+  'CLAUDE_CONFIG_DIR',
+  'LD_PRELOAD',
+  'NODE_OPTIONS',
+  'PATH',
+  'path',
+  'HOME',
+  'BASH_ENV',
+  'CC_RUN_ID',
+  'PERL5LIB',
+  'PERLLIB',
+  'HTTPS_PROXY',
+  'GIT_SSH_COMMAND',
+])('the environment variable %s is refused', (name) => {
+  expect(refused({ prompt: 'x', env: { [name]: '1' } })[0]?.message).toMatch(/refused/);
+});
 
 it('several wrong fields are all named at once', () => {
-  expect(refused({ prompt: '', maxTurns: 0, nope: 1 }).map(({ path }) => path).sort()).toEqual(['maxTurns', 'nope', 'prompt']);
+  expect(
+    refused({ prompt: '', maxTurns: 0, nope: 1 })
+      .map(({ path }) => path)
+      .sort(),
+  ).toEqual(['maxTurns', 'nope', 'prompt']);
 });
 
 it('a field whose capability is not built is refused as such, never ignored', () => {
   for (const field of [{ checks: [] }, { approvals: 'ask' }, { egress: ['example.com'] }, { projectSettings: true }]) {
-    expect(() => parseExecutionRequest({ prompt: 'x', ...field })).toThrow(expect.objectContaining({ code: 'not_implemented' }));
+    expect(() => parseExecutionRequest({ prompt: 'x', ...field })).toThrow(
+      expect.objectContaining({ code: 'not_implemented' }),
+    );
   }
 });
 

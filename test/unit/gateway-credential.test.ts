@@ -2,9 +2,9 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { has } from '../support/capabilities.ts';
 import type { CredentialFound, CredentialSources } from '../../src/model-gateway/credential.ts';
 import { findCredential } from '../../src/model-gateway/credential.ts';
+import { has } from '../support/capabilities.ts';
 
 let directory = '';
 beforeEach(async () => {

@@ -4,7 +4,12 @@ import { applyStored, OutputText } from '../../src/claude/output-text.ts';
 import { createTranslator } from '../../src/claude/translate.ts';
 import type { StoredEvent } from '../../src/protocol/events.ts';
 
-const delta = (messageId: string, blockIndex: number, text: string) => ({ messageId, blockIndex, parentToolUseId: null, text });
+const delta = (messageId: string, blockIndex: number, text: string) => ({
+  messageId,
+  blockIndex,
+  parentToolUseId: null,
+  text,
+});
 const assistant = (id: string, text: string, model = 'm') => ({
   type: 'assistant' as const,
   message: { id, model, content: [{ type: 'text', text }] },
@@ -47,7 +52,9 @@ it('the same log gives the same text live and read back', () => {
         api_message_id: id,
       }),
     ),
-    fc.record({ id: fc.constantFrom('a', 'b'), text: fc.string() }).map(({ id, text }) => JSON.stringify(assistant(id, text))),
+    fc
+      .record({ id: fc.constantFrom('a', 'b'), text: fc.string() })
+      .map(({ id, text }) => JSON.stringify(assistant(id, text))),
     fc.record({ id: fc.constantFrom('a', 'b'), from: fc.nat(3) }).map(({ id, from }) =>
       JSON.stringify({
         type: 'stream_event',

@@ -41,14 +41,17 @@ it('a delta without a message id of its own belongs to the open message of its c
 });
 
 it('tools are told when they start and when they finish', () => {
-  const use = '{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","name":"Bash","input":{"command":"ls"}}]}}';
-  const done = '{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":"äb","is_error":true}]}}';
+  const use =
+    '{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":"t","name":"Bash","input":{"command":"ls"}}]}}';
+  const done =
+    '{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":"äb","is_error":true}]}}';
   expect(createTranslator()(use).events[1]?.json).toBe('{"toolUseId":"t","name":"Bash","input":{"command":"ls"}}');
   expect(createTranslator()(done).events[1]?.json).toBe('{"toolUseId":"t","isError":true,"bytes":3}');
 });
 
 it('a limit that rejects carries its reset time, and one that allows is no notice', () => {
-  const limit = (status: string): string => `{"type":"rate_limit_event","rate_limit_info":{"status":"${status}","resetsAt":1795000000}}`;
+  const limit = (status: string): string =>
+    `{"type":"rate_limit_event","rate_limit_info":{"status":"${status}","resetsAt":1795000000}}`;
   expect(createTranslator()(limit('rejected')).events[1]?.json).toContain('"retryAt":"2026-11-18T');
   expect(typesOf(limit('allowed'))).toEqual(['claude.message']);
   expect(createTranslator()(limit('allowed_warning')).events[1]?.json).toContain('usage_warning');
@@ -64,9 +67,25 @@ it('a time beyond what a date can hold is no time', () => {
 });
 
 it('never throws, whatever the line', () => {
-  const known = fc.constantFrom('assistant', 'user', 'stream_event', 'result', 'rate_limit_event', 'system', '__proto__', 'constructor');
-  const message = fc.record({ type: known, subtype: fc.anything(), message: fc.anything(), event: fc.anything() }, { requiredKeys: ['type'] });
-  const line = fc.oneof(fc.string({ unit: 'binary' }), fc.json(), message.map((value) => JSON.stringify(value) ?? ''));
+  const known = fc.constantFrom(
+    'assistant',
+    'user',
+    'stream_event',
+    'result',
+    'rate_limit_event',
+    'system',
+    '__proto__',
+    'constructor',
+  );
+  const message = fc.record(
+    { type: known, subtype: fc.anything(), message: fc.anything(), event: fc.anything() },
+    { requiredKeys: ['type'] },
+  );
+  const line = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.json(),
+    message.map((value) => JSON.stringify(value) ?? ''),
+  );
   fc.assert(
     fc.property(fc.array(line, { maxLength: 20 }), (lines) => {
       const translate = createTranslator();
