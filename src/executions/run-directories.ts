@@ -19,11 +19,6 @@ export function workspaceFolder(dataDirectory: string, tenant: string, name: str
   return join(dataDirectory, 'workspaces', tenant, name);
 }
 
-/** A workspace that was made for one execution, and goes with it. */
-export function isFreshWorkspace({ execution }: ExecutionRecord): boolean {
-  return execution.workspace === execution.id;
-}
-
 /** A directory that is lent by the operator or local to the caller: never made, emptied or given away here. */
 export function isForeignWorkspace({ execution }: ExecutionRecord): boolean {
   return /^(local|lent):/.test(execution.workspace);

@@ -42,6 +42,22 @@ it('subagents and error texts of the program itself do not count', () => {
   expect(output.toString()).toBe('');
 });
 
+/** Does with lines what a run does: folds them as they come, and stores their events. */
+function runLive(lines: string[]): { live: OutputText; stored: StoredEvent[] } {
+  const translate = createTranslator();
+  const live = new OutputText();
+  const stored: StoredEvent[] = [];
+  for (const { events, message } of lines.map(translate)) {
+    for (const { type, json, delta: part, voided } of events) {
+      if (part !== undefined) live.delta(part);
+      if (voided !== undefined) live.voided(voided);
+      stored.push({ seq: stored.length + 1, type, bytes: `{"data":${json}}` });
+    }
+    if (message !== undefined) live.message(message);
+  }
+  return { live, stored };
+}
+
 it('the same log gives the same text live and read back', () => {
   const line = fc.oneof(
     fc.record({ id: fc.constantFrom('a', 'b'), index: fc.nat(3), text: fc.string() }).map(({ id, index, text }) =>
@@ -64,18 +80,7 @@ it('the same log gives the same text live and read back', () => {
   );
   fc.assert(
     fc.property(fc.array(line, { maxLength: 40 }), (lines) => {
-      const translate = createTranslator();
-      const live = new OutputText();
-      const stored: StoredEvent[] = [];
-      for (const each of lines) {
-        const { events, message } = translate(each);
-        for (const { type, json, delta: part, voided } of events) {
-          if (part !== undefined) live.delta(part);
-          if (voided !== undefined) live.voided(voided);
-          stored.push({ seq: stored.length + 1, type, bytes: `{"data":${json}}` });
-        }
-        if (message !== undefined) live.message(message);
-      }
+      const { live, stored } = runLive(lines);
       const readBack = new OutputText();
       applyStored(readBack, stored);
       expect(readBack.toString()).toBe(live.toString());
