@@ -48,7 +48,8 @@ export class StatusLine {
       ...(costUsd === undefined ? [] : [dollars(costUsd)]),
       activity,
     ];
-    const width = (this.#terminal.stderr.columns ?? 80) - 1;
+    // A terminal may say it has no columns at all.
+    const width = (this.#terminal.stderr.columns || 80) - 1;
     this.#terminal.stderr.write(`\r\u001b[2K${firstLine(`${FRAMES[this.#frame]} ${parts.join(' · ')}`, width)}`);
     this.#drawn = true;
   }

@@ -88,7 +88,8 @@ async function credential(
   config: Config,
   { online, findCredential }: DiagnoseOptions,
 ): Promise<Omit<Finding, 'name'>[]> {
-  await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 });
+  // Only a refreshed login is kept there; a folder that cannot be made is the storage's finding.
+  await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 }).catch(() => {});
   const found = await findCredential();
   if (!found.ok) return [{ state: 'problem', detail: found.problem.message }];
   const { validUntil } = found.credential;

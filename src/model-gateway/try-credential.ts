@@ -24,7 +24,8 @@ export async function tryCredential(options: {
       signal: AbortSignal.timeout(LIMIT_MS),
     });
     if (answer.kind === 'no_credential') return { answer: 'refused', detail: answer.message };
-    answer.body.destroy();
+    // Destroying a body that was not read is reported as an error of the stream; it is meant.
+    answer.body.once('error', () => {}).destroy();
     const detail = `HTTP ${answer.status}`;
     if (answer.status === 401 || answer.status === 403) return { answer: 'refused', detail };
     return { answer: answer.status < 500 ? 'accepted' : 'unknown', detail };

@@ -1,10 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
+import { has } from '../support/capabilities.ts';
 import { waitUntil } from '../support/processes.ts';
 import { machine } from '../support/program.ts';
 
 const slow = { kind: 'deltas' as const, count: 60, text: 'word ', deltaEveryMs: 20 };
-const HAS_SCRIPT = spawnSync('script', ['--version']).status === 0;
 
 it('watch follows a run of another process to its end', async () => {
   const { start, run } = await machine([slow]);
@@ -72,7 +71,9 @@ it('doctor finds what is wrong and how to repair it, and tries the credential', 
   expect(findings.filter(({ state }) => state === 'problem')).toEqual([]);
   expect(findings.find(({ name }) => name === 'credential')?.detail).toMatch(/accepts it/);
   expect(well.code).toBe(0);
-  const ill = await good.run(['doctor'], { env: { CLAUDE_BIN: '/no/claude', ANTHROPIC_API_KEY: '', CC_DATA_DIR: '/etc/hostname' } });
+  const ill = await good.run(['doctor'], {
+    env: { CLAUDE_BIN: '/no/claude', ANTHROPIC_API_KEY: '', CC_DATA_DIR: '/etc/hostname' },
+  });
   expect(ill.code).toBe(1);
   for (const words of ['/no/claude', 'ANTHROPIC_API_KEY', '/etc/hostname']) expect(ill.stdout).toContain(words);
   const offline = await good.run(['doctor', '--offline']);
@@ -90,7 +91,7 @@ it('the demo does a real task and leaves its files, with no credential at all', 
   expect(code).toBe(0);
 });
 
-it.runIf(HAS_SCRIPT)('on a terminal there is a live status line, and Ctrl-C cancels', async () => {
+it.runIf(has('pty'))('on a terminal there is a live status line, and Ctrl-C cancels', async () => {
   const { start } = await machine([{ kind: 'stall', when: 'after_headers' }]);
   const running = start(['run', 'hi'], {
     wrap: (command) => ['script', '-qefc', command.map((part) => `'${part}'`).join(' '), '/dev/null'],
@@ -104,7 +105,8 @@ it.runIf(HAS_SCRIPT)('on a terminal there is a live status line, and Ctrl-C canc
 it('help names every command, with an example and the exit codes', async () => {
   const { run } = await machine();
   const help = await run(['--help']);
-  for (const command of ['run', 'watch', 'list', 'show', 'doctor', 'demo']) expect(help.stdout).toContain(`  ${command}`);
+  for (const command of ['run', 'watch', 'list', 'show', 'doctor', 'demo'])
+    expect(help.stdout).toContain(`  ${command}`);
   expect(help.stdout).toContain('Exit codes');
   expect((await run(['run', '--help'])).stdout).toContain('Examples:');
   expect((await run(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+ \(claude 2\.1\.330\)/);

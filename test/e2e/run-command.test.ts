@@ -1,12 +1,16 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { isRoot, newMark, waitUntil, withArgument } from '../support/processes.ts';
+import { has } from '../support/capabilities.ts';
+import { newMark, waitUntil, withArgument } from '../support/processes.ts';
 import { machine } from '../support/program.ts';
 
 const text = (words: string) => ({ kind: 'text' as const, text: words });
 const slow = { kind: 'deltas' as const, count: 400, text: 'word ', deltaEveryMs: 20 };
-const tool = (name: string, input: Record<string, unknown>) => ({ kind: 'tool_use' as const, tools: [{ name, input }] });
+const tool = (name: string, input: Record<string, unknown>) => ({
+  kind: 'tool_use' as const,
+  tools: [{ name, input }],
+});
 
 it('stdout holds the answer and nothing else; what happened is on stderr', async () => {
   const { run, work } = await machine([tool('Write', { file_path: 'a.txt', content: 'made' }), text('It is done.')]);
@@ -20,7 +24,10 @@ it('stdout holds the answer and nothing else; what happened is on stderr', async
 it('--json prints every event once, as it is stored', async () => {
   const { run } = await machine([text('Hello')]);
   const { code, stdout } = await run(['run', '--json', 'hi']);
-  const events = stdout.trimEnd().split('\n').map((line) => JSON.parse(line));
+  const events = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
   expect(code).toBe(0);
   expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
   expect(events.at(-1)).toMatchObject({ type: 'execution.finished', data: { outcome: { kind: 'succeeded' } } });
@@ -69,7 +76,13 @@ it.each([
   ['an unknown session', ['run', 'hi', '--session', '00000000-0000-4000-8000-000000000000'], {}, 2, /no session/],
   ['a directory that is missing', ['run', 'hi', '--dir', '/no/such'], {}, 2, /cannot be used/],
   ['an unknown execution', ['show', '00000000-0000-7000-8000-000000000000'], {}, 2, /no execution/],
-  ['a wrong setting', ['list'], { env: { CC_QUEUE_LIMIT: 'many', CC_RUN_UID: '-1' } }, 2, /CC_RUN_UID[\s\S]*CC_QUEUE_LIMIT/],
+  [
+    'a wrong setting',
+    ['list'],
+    { env: { CC_QUEUE_LIMIT: 'many', CC_RUN_UID: '-1' } },
+    2,
+    /CC_RUN_UID[\s\S]*CC_QUEUE_LIMIT/,
+  ],
   ['a data folder that is a file', ['list'], { env: { CC_DATA_DIR: '/etc/hostname' } }, 6, /hostname/],
   ['no credential', ['run', 'hi'], { env: { ANTHROPIC_API_KEY: '' } }, 1, /ANTHROPIC_API_KEY/],
   ['a claude that is missing', ['run', 'hi'], { env: { CLAUDE_BIN: '/no/claude' } }, 1, /correct CLAUDE_BIN/],
@@ -130,7 +143,7 @@ it('a reader that goes away cancels the run, without a crash', async () => {
   expect(stderr).not.toMatch(/EPIPE/);
 });
 
-it.runIf(isRoot)('a normal user runs it too', async () => {
+it.runIf(has('root'))('a normal user runs it too', async () => {
   const { run, work } = await machine([tool('Write', { file_path: 'a.txt', content: 'mine' }), text('ok')], 65_534);
   const { code, stderr } = await run(['run', 'hi', '--allow', 'Write'], { uid: 65_534 });
   expect(stderr).toContain('succeeded');

@@ -1,4 +1,4 @@
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { executor } from '../support/executor.ts';
@@ -133,30 +133,37 @@ it('another major version is refused by name', async () => {
   expect((await run({ prompt: 'hello' })).execution.outcome?.message).toContain('Claude Code 1.0.0');
 });
 
-it('a program that passes as Claude and then cannot be executed is spawn_failed', async () => {
+it('a program that passes as Claude and then lost its interpreter is cli_missing', async () => {
   const folder = await temporaryFolder();
   const path = join(folder, 'claude');
   await writeFile(path, '#!/bin/sh\necho "2.1.330 (Claude Code)"\n', { mode: 0o755 });
   const { run } = await executor({ env: { CLAUDE_BIN: path } });
   await writeFile(path, '#!/no/such/interpreter\n');
-  const { execution } = await run({ prompt: 'hello' });
-  expect(execution.outcome?.kind).toBe('failed');
-  expect(['spawn_failed', 'cli_missing']).toContain(execution.outcome?.reason);
+  expect((await run({ prompt: 'hello' })).execution.outcome).toMatchObject({ kind: 'failed', reason: 'cli_missing' });
 });
 
-it('a directory that went away is spawn_failed, with its name', async () => {
-  const { run, folder } = await executor();
-  await mkdir(join(folder, 'work'));
-  await chmod(join(folder, 'work'), 0o755);
-  const { rm } = await import('node:fs/promises');
-  const { service } = await executor({ folder: join(folder, 'other'), env: { CLAUDE_BIN: fakeClaude('succeeds') } });
-  await rm(join(folder, 'work'), { recursive: true });
-  await expect(
-    service.executions.start({ prompt: 'x' }, { tenant: 'local', directory: join(folder, 'work') }),
-  ).rejects.toMatchObject({
-    code: 'invalid_request',
+it('a directory that goes away while the run is queued is spawn_failed, with its name', async () => {
+  const folder = await temporaryFolder();
+  const directory = join(folder, 'work');
+  await mkdir(directory);
+  const { service, start, follow } = await executor({
+    env: { CLAUDE_BIN: fakeClaude('stalls'), CC_MAX_CONCURRENT: '1' },
   });
-  expect((await run({ prompt: 'still fine' })).execution.outcome?.kind).toBe('succeeded');
+  const first = await start({ prompt: 'first' });
+  const second = await start({ prompt: 'second' }, { tenant: 'local', directory });
+  await rm(directory, { recursive: true });
+  await service.executions.cancel(first.id, { tenant: 'local' });
+  const { execution } = await follow(second.id);
+  expect(execution.outcome).toMatchObject({ kind: 'failed', reason: 'spawn_failed' });
+  expect(execution.outcome?.message).toContain(directory);
+});
+
+it('a directory that is missing from the start is refused', async () => {
+  const { start } = await executor();
+  await expect(start({ prompt: 'x' }, { tenant: 'local', directory: '/no/such' })).rejects.toMatchObject({
+    code: 'invalid_request',
+    data: { errors: [{ path: 'workspace' }] },
+  });
 });
 
 it('no credential is auth_failed with what to do, and nothing is started', async () => {
