@@ -1,7 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import { findClaude } from '../claude/binary.ts';
-import type { Config } from '../config.ts';
 import { launch } from '../isolation/launcher.ts';
 import type { CredentialFound } from '../model-gateway/credential.ts';
 import { tryCredential } from '../model-gateway/try-credential.ts';
@@ -11,6 +10,16 @@ import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
 
 const LOW_DISK_BYTES = 1024 ** 3;
 
+/** The part of the configuration that is looked at. */
+export interface Examined {
+  readonly claudeBin: string | undefined;
+  readonly dataDirectory: string;
+  readonly upstream: string;
+  readonly proxy: Parameters<typeof tryCredential>[0]['proxy'];
+  readonly runUid: number;
+  readonly lentWorkspaces: Readonly<Record<string, string>>;
+}
+
 export interface DiagnoseOptions {
   /** Ask the model API whether it takes the credential. */
   online: boolean;
@@ -18,7 +27,7 @@ export interface DiagnoseOptions {
 }
 
 /** Looks at everything a run needs. What is wrong is a finding with its repair, never an exception. */
-export async function diagnose(config: Config, options: DiagnoseOptions): Promise<Finding[]> {
+export async function diagnose(config: Examined, options: DiagnoseOptions): Promise<Finding[]> {
   const checks: [string, () => Promise<Omit<Finding, 'name'>[]>][] = [
     ['node', async () => [{ state: 'ok', detail: process.version }]],
     ['claude', () => claude(config)],
@@ -37,7 +46,7 @@ export async function diagnose(config: Config, options: DiagnoseOptions): Promis
   return findings;
 }
 
-async function claude(config: Config): Promise<Omit<Finding, 'name'>[]> {
+async function claude(config: Examined): Promise<Omit<Finding, 'name'>[]> {
   const binary = await findClaude(config.claudeBin);
   if (!binary.usable) return [{ state: 'problem', detail: binary.problem }];
   const detail = `${binary.version} at ${binary.path}`;
@@ -46,7 +55,7 @@ async function claude(config: Config): Promise<Omit<Finding, 'name'>[]> {
   ];
 }
 
-async function storage({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]> {
+async function storage({ dataDirectory }: Examined): Promise<Omit<Finding, 'name'>[]> {
   try {
     const store = await openSqliteStorage({ dataDirectory });
     try {
@@ -73,7 +82,7 @@ async function storage({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>
   }
 }
 
-async function disk({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]> {
+async function disk({ dataDirectory }: Examined): Promise<Omit<Finding, 'name'>[]> {
   const { bavail, bsize } = await statfs(existsSync(dataDirectory) ? dataDirectory : '/');
   const free = bavail * bsize;
   const detail = `${(free / 1e9).toFixed(1)} GB free for ${dataDirectory}`;
@@ -85,7 +94,7 @@ async function disk({ dataDirectory }: Config): Promise<Omit<Finding, 'name'>[]>
 }
 
 async function credential(
-  config: Config,
+  config: Examined,
   { online, findCredential }: DiagnoseOptions,
 ): Promise<Omit<Finding, 'name'>[]> {
   // Only a refreshed login is kept there; a folder that cannot be made is the storage's finding.
@@ -132,7 +141,7 @@ async function launcher(): Promise<Omit<Finding, 'name'>[]> {
   ];
 }
 
-function isolation({ runUid }: Config): Omit<Finding, 'name'> {
+function isolation({ runUid }: Examined): Omit<Finding, 'name'> {
   const who =
     process.getuid?.() === 0
       ? `uid ${runUid} in fresh and named workspaces, the owner's uid elsewhere`
@@ -144,7 +153,7 @@ function isolation({ runUid }: Config): Omit<Finding, 'name'> {
   };
 }
 
-function lentWorkspaces({ lentWorkspaces: lent }: Config): Omit<Finding, 'name'>[] {
+function lentWorkspaces({ lentWorkspaces: lent }: Examined): Omit<Finding, 'name'>[] {
   return Object.entries(lent).map(([name, path]) => {
     try {
       accessSync(path, constants.R_OK | constants.X_OK);
