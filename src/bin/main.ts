@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { relative } from 'node:path';
+import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PINNED_VERSION } from '../claude/binary.ts';
 import type { CommandDeps, Demo } from '../cli/command-deps.ts';
@@ -63,6 +63,6 @@ async function openDemo(config: Config, open: (from: Config) => Promise<Service>
 
 /** How a person starts this program from where they are. */
 function invocation(): string {
-  const path = relative(process.cwd(), fileURLToPath(new URL('../../dist/bin/cli.js', import.meta.url)));
-  return `node ${path}`;
+  if (basename(process.argv[1] ?? '') === 'cc-executor') return 'cc-executor';
+  return `node ${relative(process.cwd(), fileURLToPath(new URL('../../dist/bin/cli.js', import.meta.url)))}`;
 }

@@ -92,7 +92,7 @@ function finish(
     else if (options.quiet && execution.result !== null && !structured) renderer.answer(`${execution.result.text}\n`);
   }
   if (!options.json && !(options.quiet && execution.outcome?.kind === 'succeeded'))
-    terminal.stderr.write(summary(terminal, execution));
+    terminal.stderr.write(summary(deps, execution));
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

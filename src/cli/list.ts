@@ -35,7 +35,7 @@ export function listCommand(deps: CommandDeps): Command {
           } else if (page.executions.length === 0) {
             deps.terminal.stderr.write('There are none yet. Start one with: cc-executor run "…"\n');
           } else {
-            const width = (stdout.columns || 120) - 1;
+            const width = stdout.isTTY ? (stdout.columns || 120) - 1 : Number.POSITIVE_INFINITY;
             for (const execution of page.executions)
               stdout.write(`${firstLine(await row(client, execution), width)}\n`);
           }

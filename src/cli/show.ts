@@ -4,7 +4,7 @@ import type { CommandDeps } from './command-deps.ts';
 import { findExecution } from './find-execution.ts';
 import { promptOf } from './list.ts';
 import { summary } from './summary.ts';
-import { printable, styled, type Terminal } from './terminal.ts';
+import { printable, styled } from './terminal.ts';
 
 export function showCommand(deps: CommandDeps): Command {
   return new Command('show')
@@ -20,7 +20,7 @@ export function showCommand(deps: CommandDeps): Command {
         const execution = await findExecution(client, wanted);
         if (options.json) terminal.stdout.write(`${JSON.stringify(execution, null, 2)}\n`);
         else if (options.text) terminal.stdout.write(`${answerOf(execution)}\n`);
-        else terminal.stdout.write(page(terminal, execution, await promptOf(client, execution.id)));
+        else terminal.stdout.write(page(deps, execution, await promptOf(client, execution.id)));
       } finally {
         await client.close({ force: false });
       }
@@ -32,7 +32,7 @@ function answerOf({ result, partialText }: Execution): string {
   return result === null || result.text === '' ? partialText : result.text;
 }
 
-function page(terminal: Terminal, execution: Execution, prompt: string): string {
+function page(deps: CommandDeps, execution: Execution, prompt: string): string {
   const {
     id,
     state,
@@ -68,8 +68,8 @@ function page(terminal: Terminal, execution: Execution, prompt: string): string 
     .filter(([, value]) => value !== '')
     .map(
       ([name, value]) =>
-        `${styled(terminal, 'dim', name.padEnd(11))} ${printable(value).replaceAll('\n', `\n${' '.repeat(12)}`)}`,
+        `${styled(deps.terminal, 'dim', name.padEnd(11))} ${printable(value).replaceAll('\n', `\n${' '.repeat(12)}`)}`,
     );
   const answer = answerOf(execution);
-  return `${lines.join('\n')}\n\n${answer === '' ? '' : `${printable(answer)}\n\n`}${summary(terminal, execution)}`;
+  return `${lines.join('\n')}\n\n${answer === '' ? '' : `${printable(answer)}\n\n`}${summary(deps, execution)}`;
 }

@@ -1,8 +1,12 @@
 import type { Execution } from '../protocol/execution.ts';
-import { dollars, duration, styled, type Terminal } from './terminal.ts';
+import type { CommandDeps } from './command-deps.ts';
+import { dollars, duration, styled } from './terminal.ts';
 
 /** The lines at the end of a run: how it ended, what it took, how to read it back. */
-export function summary(terminal: Terminal, execution: Execution): string {
+export function summary(
+  { terminal, invocation }: Pick<CommandDeps, 'terminal' | 'invocation'>,
+  execution: Execution,
+): string {
   const { outcome, result, id, sessionId, denials } = execution;
   const good = outcome?.kind === 'succeeded';
   const head =
@@ -27,8 +31,8 @@ export function summary(terminal: Terminal, execution: Execution): string {
     );
   }
   lines.push(took.join(' · '));
-  lines.push(styled(terminal, 'dim', `read it back: cc-executor show ${id}`));
+  lines.push(styled(terminal, 'dim', `read it back: ${invocation} show ${id}`));
   if (good && sessionId !== null)
-    lines.push(styled(terminal, 'dim', `go on with it: cc-executor run --session ${sessionId} "…"`));
+    lines.push(styled(terminal, 'dim', `go on with it: ${invocation} run --session ${sessionId} "…"`));
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }

@@ -34,7 +34,7 @@ export function watchCommand(deps: CommandDeps): Command {
         }
         renderer.stop();
         const execution = await client.get(id);
-        if (!options.json) terminal.stderr.write(summary(terminal, execution));
+        if (!options.json) terminal.stderr.write(summary(deps, execution));
         deps.exit(signal.aborted ? 0 : exitCodeOf(execution));
       } finally {
         renderer.stop();

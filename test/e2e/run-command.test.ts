@@ -17,7 +17,7 @@ it('stdout holds the answer and nothing else; what happened is on stderr', async
   const { code, stdout, stderr } = await run(['run', 'make it', '--allow', 'Write']);
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'It is done.\n' });
   expect(stderr).toMatch(/● Write {2}a\.txt/);
-  expect(stderr).toMatch(/succeeded[\s\S]*cc-executor show/);
+  expect(stderr).toMatch(/succeeded[\s\S]*cli\.js show/);
   expect(await readFile(join(work, 'a.txt'), 'utf8')).toBe('made');
 });
 
