@@ -3,7 +3,7 @@ import type { EventDataOf, EventType, StoredEvent } from '../protocol/events.ts'
 import type { Execution } from '../protocol/execution.ts';
 import type { Storage } from '../storage/storage.ts';
 
-const BATCH_INTERVAL_MS = 5;
+const BATCH_INTERVAL_MS = 2;
 const RETRY_INTERVAL_MS = 500;
 const MAX_BATCH_EVENTS = 1_000;
 const MAX_BATCH_BYTES = 256 * 1024;

@@ -69,7 +69,7 @@ async function preparePlace(context: RunContext, live: LiveExecution): Promise<A
     refuseBypassAsRoot(record, chosen);
     const configDirectory = session?.configDirectory ?? sessionFolder(dataDirectory, sessionId);
     const { identity } = chosen;
-    return { identity, directories: await prepareRunDirectories(record, { dataDirectory, configDirectory, identity }) };
+    return { identity, directories: prepareRunDirectories(record, { dataDirectory, configDirectory, identity }) };
   } catch (error) {
     const known = error instanceof ServiceError || (error instanceof Error && 'code' in error);
     if (!known) throw error;
