@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pinnedBinaryPath } from '../src/claude/binary.ts';
 import { splitLines } from '../src/claude/lines.ts';
-import { startScriptedModel } from '../src/scripted-model/scripted-model.ts';
 import { bareClaude } from './bare-claude.ts';
 import { alternate, type Benchmark, median, times, withService } from './measure.ts';
+import { modelProcess } from './model-process.ts';
 
 const COUNT = 50_000;
 
@@ -23,7 +23,7 @@ export const deltas: Benchmark = {
   about: `${COUNT} deltas of 100 bytes from the real program with its hold off: through gateway, process, log and subscriber, against reading its stdout and splitting lines; whole runs; aim ≥ 0.9×`,
   run: async (quick) => {
     const folder = await mkdtemp(join(tmpdir(), 'cc-executor-deltas-'));
-    const model = await startScriptedModel({ script: [{ kind: 'deltas', count: COUNT, text: 'x'.repeat(100) }] });
+    const model = await modelProcess([{ kind: 'deltas', count: COUNT, text: 'x'.repeat(100) }]);
     const bare = async (): Promise<number> => {
       const start = performance.now();
       const splitter = splitLines();
@@ -48,7 +48,7 @@ export const deltas: Benchmark = {
       };
       return alternate(quick ? 3 : 9, served, bare);
     });
-    await model.close();
+    model.close();
     await rm(folder, { recursive: true, force: true });
     const [ours, theirs] = [median(measured.a), median(measured.b)];
     return [

@@ -9,6 +9,6 @@ for (const asset of globSync('**/*.pl', { cwd: join(root, 'src') })) {
   mkdirSync(dirname(target), { recursive: true });
   copyFileSync(join(root, 'src', asset), target);
 }
-for (const program of globSync("bin/cli.js", { cwd: join(root, "dist") })) {
-  chmodSync(join(root, "dist", program), 0o755);
+for (const program of globSync('bin/cli.js', { cwd: join(root, 'dist') })) {
+  chmodSync(join(root, 'dist', program), 0o755);
 }

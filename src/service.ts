@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { type ClaudeBinary, findClaude } from './claude/binary.ts';
@@ -14,7 +15,10 @@ import { type CredentialFound, findCredential } from './model-gateway/credential
 import { startModelGateway } from './model-gateway/model-gateway.ts';
 import { newId } from './protocol/ids.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
-import type { Storage } from './storage/storage.ts';
+import type { ExecutionRecord, Storage } from './storage/storage.ts';
+
+/** How often executions of services that died meanwhile are looked for; a reader who follows one sees its end. */
+const RECOVERY_INTERVAL_MS = 5_000;
 
 export interface Service extends AsyncDisposable {
   readonly executions: Executions;
@@ -57,13 +61,18 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       settings: { ...config, instanceId, serviceUid: process.getuid?.() },
     };
     const executions = new Executions(context, config);
-    await recover(context, adoptQueued ? (record) => executions.dispatch(record) : undefined);
+    const adopt = adoptQueued ? (record: ExecutionRecord) => executions.dispatch(record) : undefined;
+    await recover(context, adopt);
+    const closing = new AbortController();
+    const recovering = keepRecovering(() => recover(context, adopt), { logger, signal: closing.signal });
     const housekeeping = keepWithinLimits(storage, config).catch((error: unknown) =>
       logger.error({ err: error }, 'retention failed'),
     );
     const close = async ({ force }: { force: boolean }): Promise<void> => {
+      closing.abort();
       await closeAll([
         () => executions.close({ force }),
+        () => recovering,
         () => housekeeping,
         async () => (access.open ? access.gateway.close() : undefined),
         () => storage.close(),
@@ -126,6 +135,18 @@ async function openGateway(
     listen: { host: '127.0.0.1', port: 0 },
   });
   return { open: true, gateway, credentialKind: credential.kind };
+}
+
+async function keepRecovering(
+  recoverOnce: () => Promise<number>,
+  { logger, signal }: { logger: Logger; signal: AbortSignal },
+): Promise<void> {
+  for (;;) {
+    // It rejects for the one reason that the service closes.
+    await delay(RECOVERY_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});
+    if (signal.aborted) return;
+    await recoverOnce().catch((error: unknown) => logger.error({ err: error }, 'recovery failed'));
+  }
 }
 
 /** Cuts logs and removes records that are past their limits, with the folders that went with them. */

@@ -135,8 +135,6 @@ const BY_TYPE: Record<string, z.ZodType<KnownMessage>> = {
   'system/api_retry': ApiRetry,
 };
 
-const Typed = z.looseObject({ type: z.string(), subtype: z.unknown().optional() });
-
 /**
  * Reads one line of the CLI.
  * @returns `object` false when the line is not a JSON object; `known` undefined when nothing is done with its kind
@@ -150,9 +148,9 @@ export function readMessage(line: string): { object: boolean; known: KnownMessag
     throw error;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return { object: false, known: undefined };
-  const typed = Typed.safeParse(value);
-  if (!typed.success) return { object: true, known: undefined };
-  const kind = typed.data.type === 'system' ? `system/${String(typed.data.subtype)}` : typed.data.type;
+  if (!('type' in value && typeof value.type === 'string')) return { object: true, known: undefined };
+  const subtype = 'subtype' in value && typeof value.subtype === 'string' ? value.subtype : '';
+  const kind = value.type === 'system' ? `system/${subtype}` : value.type;
   const schema = Object.hasOwn(BY_TYPE, kind) ? BY_TYPE[kind] : undefined;
   return { object: true, known: schema?.safeParse(value).data };
 }

@@ -11,6 +11,13 @@ export function durationMs(text: string): number {
   return Math.round(parts.reduce((total, [, count, unit]) => total + Number(count) * (UNITS[unit ?? ''] ?? 0), 0));
 }
 
+/** How many rows to print. */
+export function rowLimit(text: string): number {
+  const limit = wholeNumber(text);
+  if (limit < 1 || limit > 1000) throw new InvalidArgumentError('Write a number from 1 to 1000.');
+  return limit;
+}
+
 export function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Write a whole number.');
   return Number(text);
@@ -23,8 +30,20 @@ export function amount(text: string): number {
 
 /** Tool rules, separated by commas outside parentheses; the option may be repeated. */
 export function rules(text: string, before: string[] = []): string[] {
-  const parts = text.match(/(?:[^,()]|\([^)]*\))+/g) ?? [];
-  return [...before, ...parts.map((part) => part.trim()).filter((part) => part !== '')];
+  const parts: string[] = [];
+  let [part, depth] = ['', 0];
+  for (const character of text) {
+    if (character === ',' && depth === 0) {
+      parts.push(part);
+      part = '';
+      continue;
+    }
+    if (character === '(') depth += 1;
+    if (character === ')') depth -= 1;
+    part += character;
+  }
+  parts.push(part);
+  return [...before, ...parts.map((rule) => rule.trim()).filter((rule) => rule !== '')];
 }
 
 /** NAME=VALUE; the option may be repeated. */

@@ -1,14 +1,11 @@
 import type { ExecutionEvent } from '../protocol/events.ts';
+import { answerTexts, costOf, failedTools, tokensOf } from './message-facts.ts';
 import { type Progress, StatusLine } from './status-line.ts';
-import { bytes, firstLine, printable, type Style, styled, type Terminal } from './terminal.ts';
+import { bytes, firstLine, forStream, printable, type Style, styled, type Terminal } from './terminal.ts';
 
 const TOOL_WIDTH = 100;
-
-/** A part of a CLI line that is of interest for the status line. */
-interface MessageUsage {
-  input_tokens?: number;
-  output_tokens?: number;
-}
+/** Messages of which is remembered what was shown and counted. */
+const MAX_REMEMBERED = 1000;
 
 /**
  * Shows the events of a run to a person: the assistant's text on stdout as it streams, everything about the run on
@@ -20,16 +17,21 @@ export class Renderer {
   readonly #status: StatusLine;
   readonly #progress: Progress = { startedAt: performance.now(), tokens: 0, costUsd: undefined, activity: 'starting' };
   readonly #tools = new Map<string, string>();
+  readonly #failures = new Map<string, string>();
+  readonly #tokens = new Map<string, number>();
   /** Messages whose text has been shown by its deltas. */
   readonly #streamed = new Set<string>();
   #openBlock = '';
   #textEndsLine = true;
 
-  /** @param options.textTo where the assistant's text goes; stderr when stdout is for a structured result */
-  constructor(terminal: Terminal, options: { textTo: NodeJS.WriteStream }) {
+  /**
+   * @param options.textTo where the assistant's text goes; stderr when stdout is for a structured result
+   * @param options.statusLine whether a live line is wanted, where stderr is a terminal
+   */
+  constructor(terminal: Terminal, options: { textTo: NodeJS.WriteStream; statusLine: boolean }) {
     this.#terminal = terminal;
     this.#textTo = options.textTo;
-    this.#status = new StatusLine(terminal, this.#progress);
+    this.#status = new StatusLine(terminal, this.#progress, options.statusLine);
   }
 
   show(event: ExecutionEvent): void {
@@ -41,7 +43,8 @@ export class Renderer {
         this.#message(event.data);
         break;
       case 'claude.voided':
-        this.note('yellow', 'the answer broke off; its unfinished part is void');
+        this.#endText();
+        this.note('yellow', 'the answer broke off: what it said since its last finished part is void and comes anew');
         break;
       case 'tool.started':
         this.#toolStarted(event.data);
@@ -64,8 +67,9 @@ export class Renderer {
 
   /** Writes to stdout, past the status line. */
   answer(text: string): void {
-    this.#status.makeWayFor(text);
-    this.#terminal.stdout.write(this.#terminal.stdout.isTTY ? printable(text) : text);
+    const { stdout } = this.#terminal;
+    this.#status.makeWayFor(text, stdout);
+    stdout.write(forStream(stdout, text));
   }
 
   activity(text: string): void {
@@ -86,6 +90,7 @@ export class Renderer {
     if (parentToolUseId !== null) return;
     this.#progress.activity = text === undefined ? 'thinking' : 'writing';
     if (text === undefined) return;
+    if (this.#streamed.size >= MAX_REMEMBERED) this.#streamed.clear();
     this.#streamed.add(messageId);
     this.#text(text, `${messageId}/${blockIndex}`);
   }
@@ -95,35 +100,41 @@ export class Renderer {
     if (this.#openBlock !== '' && this.#openBlock !== block) this.#endText('\n');
     this.#openBlock = block;
     this.#textEndsLine = text.endsWith('\n');
-    this.#status.makeWayFor(text);
-    this.#textTo.write(this.#textTo.isTTY ? printable(text) : text);
+    this.#status.makeWayFor(text, this.#textTo);
+    this.#textTo.write(forStream(this.#textTo, text));
   }
 
   #endText(more = ''): void {
     if (this.#openBlock === '') return;
     const end = `${this.#textEndsLine ? '' : '\n'}${more}`;
-    this.#status.makeWayFor(end);
+    this.#status.makeWayFor(end, this.#textTo);
     if (end !== '') this.#textTo.write(end);
     this.#openBlock = '';
     this.#textEndsLine = true;
   }
 
   #message(line: Record<string, unknown>): void {
-    const { type, message, parent_tool_use_id: parent } = line;
-    if (typeof message === 'object' && message !== null && 'usage' in message) this.#count(message.usage ?? {});
-    if (type !== 'assistant' || parent != null || typeof message !== 'object' || message === null) return;
-    if (!('id' in message && 'content' in message && Array.isArray(message.content))) return;
-    if ('model' in message && message.model === '<synthetic>') return;
-    const id = String(message.id);
-    if (this.#streamed.has(id)) return;
-    for (const block of message.content) if (block?.type === 'text') this.#text(String(block.text), `${id}/whole`);
+    this.#count(line);
+    for (const { toolUseId, why } of failedTools(line)) {
+      if (this.#tools.has(toolUseId)) this.#failures.set(toolUseId, firstLine(why, TOOL_WIDTH));
+    }
+    const answer = answerTexts(line);
+    if (answer === undefined || this.#streamed.has(answer.id)) return;
+    for (const text of answer.texts) this.#text(text, `${answer.id}/whole`);
   }
 
-  #count(usage: MessageUsage): void {
-    this.#progress.tokens = Math.max(this.#progress.tokens, (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0));
+  #count(line: Record<string, unknown>): void {
+    this.#progress.costUsd = costOf(line) ?? this.#progress.costUsd;
+    const message = tokensOf(line);
+    if (message === undefined) return;
+    const before = this.#tokens.get(message.id) ?? 0;
+    this.#progress.tokens += Math.max(0, message.tokens - before);
+    if (this.#tokens.size >= MAX_REMEMBERED) this.#tokens.clear();
+    this.#tokens.set(message.id, Math.max(before, message.tokens));
   }
 
   #toolStarted({ toolUseId, name, input }: Extract<ExecutionEvent, { type: 'tool.started' }>['data']): void {
+    if (this.#tools.size >= MAX_REMEMBERED) this.#tools.clear();
     this.#tools.set(toolUseId, name);
     this.#progress.activity = name;
     this.note('cyan', `● ${name}  ${firstLine(summaryOf(input), TOOL_WIDTH)}`);
@@ -131,9 +142,12 @@ export class Renderer {
 
   #toolFinished({ toolUseId, isError, bytes: size }: Extract<ExecutionEvent, { type: 'tool.finished' }>['data']): void {
     const name = this.#tools.get(toolUseId) ?? 'tool';
+    const why = this.#failures.get(toolUseId) ?? '';
     this.#tools.delete(toolUseId);
-    this.#progress.activity = 'waiting for the model';
-    this.note(isError ? 'red' : 'dim', `  ⎿ ${name} ${isError ? 'failed' : 'ok'}, ${bytes(size)}`);
+    this.#failures.delete(toolUseId);
+    this.#progress.activity = [...this.#tools.values()].at(-1) ?? 'waiting for the model';
+    if (isError) this.note('red', `  ⎿ ${name} failed: ${why === '' ? bytes(size) : why}`);
+    else this.note('dim', `  ⎿ ${name} ok, ${bytes(size)}`);
   }
 
   #lifecycle(event: ExecutionEvent): void {
@@ -152,10 +166,7 @@ export class Renderer {
         this.note('dim', event.data.text.trimEnd());
         break;
       case 'limit.notice':
-        this.note(
-          'yellow',
-          `${event.data.kind}${event.data.retryAt === null ? '' : `, again at ${event.data.retryAt}`}`,
-        );
+        this.note('yellow', limitText(event.data));
         break;
       case 'execution.stalled':
         this.#progress.activity = 'silent';
@@ -175,6 +186,12 @@ export class Renderer {
         break;
     }
   }
+}
+
+function limitText({ kind, retryAt, attempt }: Extract<ExecutionEvent, { type: 'limit.notice' }>['data']): string {
+  const what = `${kind.replaceAll('_', ' ')}${attempt === null ? '' : ` (model call, try ${attempt})`}`;
+  if (retryAt === null) return what;
+  return `${what}; ${attempt === null ? 'the limit resets' : 'the next try comes'} at ${retryAt}`;
 }
 
 /** The part of a tool's input that tells most. */

@@ -11,7 +11,7 @@ export interface Progress {
   activity: string;
 }
 
-/** One live line on a terminal's stderr; nothing at all elsewhere. It is only drawn at the start of a line. */
+/** One live line on a terminal's stderr, when it is wanted. It is only drawn at the start of a line. */
 export class StatusLine {
   readonly #terminal: Terminal;
   readonly #progress: Progress;
@@ -20,16 +20,16 @@ export class StatusLine {
   #drawn = false;
   #atLineStart = true;
 
-  constructor(terminal: Terminal, progress: Progress) {
+  constructor(terminal: Terminal, progress: Progress, wanted: boolean) {
     this.#terminal = terminal;
     this.#progress = progress;
-    if (terminal.stderr.isTTY) this.#timer = setInterval(() => this.#draw(), REDRAW_MS).unref();
+    if (wanted && terminal.stderr.isTTY) this.#timer = setInterval(() => this.#draw(), REDRAW_MS).unref();
   }
 
-  /** Takes the line away before other output; `text` tells where that output leaves the cursor. */
-  makeWayFor(text: string): void {
+  /** Takes the line away before other output; `text` tells where that leaves the cursor of the terminal. */
+  makeWayFor(text: string, stream: NodeJS.WriteStream = this.#terminal.stderr): void {
     this.#clear();
-    if (text !== '') this.#atLineStart = text.endsWith('\n');
+    if (text !== '' && stream.isTTY) this.#atLineStart = text.endsWith('\n');
   }
 
   stop(): void {

@@ -24,6 +24,11 @@ export function printable(text: string): string {
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
 }
 
+/** As a terminal may show it; what goes to a file or a pipe stays as it is. */
+export function forStream(stream: NodeJS.WriteStream, text: string): string {
+  return stream.isTTY ? printable(text) : text;
+}
+
 /** `1h 02m`, `3m 07s`, `12.3s`. */
 export function duration(ms: number): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)}s`;
@@ -43,7 +48,26 @@ export function dollars(usd: number): string {
   return usd >= 1 ? `$${usd.toFixed(2)}` : `$${usd.toFixed(4)}`;
 }
 
+/** Drawn two columns wide by terminals: East Asian wide forms and pictographs. */
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f000}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+const ZERO_WIDTH = /[\p{Mn}\p{Me}\p{Cf}]/u;
+
+function columnsOf(character: string): number {
+  if (ZERO_WIDTH.test(character)) return 0;
+  return WIDE.test(character) ? 2 : 1;
+}
+
+/** The first line of a text, cut to `width` columns. */
 export function firstLine(text: string, width: number): string {
-  const line = printable(text.trimStart().split('\n', 1)[0] ?? '').replaceAll('\t', ' ');
-  return line.length > width ? `${line.slice(0, Math.max(0, width - 1))}…` : line;
+  // What cannot be seen anyway is not measured.
+  const start = text.trimStart().slice(0, 4 * Math.max(width, 1) + 1000);
+  const line = printable(start.split('\n', 1)[0] ?? '').replaceAll('\t', ' ');
+  let [columns, cut] = [0, ''];
+  for (const character of line) {
+    columns += columnsOf(character);
+    if (columns <= width - 1) cut += character;
+    if (columns > width) return `${cut}…`;
+  }
+  return line;
 }
