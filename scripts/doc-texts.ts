@@ -48,6 +48,7 @@ export const EVENT_TEXTS: Readonly<Record<EventType, string>> = {
   'approval.requested': 'Comes with approvals.',
   'approval.resolved': 'Comes with approvals.',
   'limit.notice': 'The model API holds the run back; `retryAt` says until when, where it is known.',
+  'model.called': 'A call of the model API has ended, as the gateway saw it: the second witness of what a run used.',
   'execution.paused': 'The whole process tree is stopped, and so are the clocks.',
   'execution.resumed': 'It goes on: asked by the `caller`, or after 240 s by `time`.',
   'execution.stalled': 'No output for `silentMs`. The run goes on.',

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RunDirectories } from '../claude/command.ts';
 import { claudeCommand } from '../claude/command.ts';
 import { decideOutcome, type Stop, toExecutionResult } from '../claude/outcome.ts';
@@ -32,7 +33,7 @@ export async function runAttempt(context: RunContext, live: LiveExecution, place
   const ready: Ready = { binary: binary.path, version: binary.version, access };
   const { gateway } = access;
   const token = gateway.issueToken();
-  const calls = watchCalls(live);
+  const calls = watchCalls(context, live);
   const { maxBudgetUsd } = live.record.request;
   gateway.attach(token, {
     executionId: live.execution.id,
@@ -46,6 +47,7 @@ export async function runAttempt(context: RunContext, live: LiveExecution, place
   } finally {
     live.spentUsd = gateway.spentUsd(token);
     gateway.detach(token);
+    await nextTurn();
   }
 }
 
@@ -172,13 +174,17 @@ interface CallWatch {
   refusal(): 'budget' | 'credential' | null;
 }
 
-/** Follows the run's model calls. A refused credential ends the run at once: waiting would not mend it. */
-function watchCalls(live: LiveExecution): CallWatch {
+/** Writes the run's model calls into its log as they end. A refused credential ends the run at once: waiting would not mend it. */
+function watchCalls(context: RunContext, live: LiveExecution): CallWatch {
   let last: 'budget' | 'credential' | null = null;
   return {
     refusal: () => last,
     onCall: (call) => {
       last = call.refusal;
+      const { executionId: _, ...witnessed } = call;
+      // The calls that the end of an attempt breaks off are told just before its execution finishes.
+      if (live.execution.state !== 'finished' && canStore(context, live))
+        live.writer.append('model.called', { ...witnessed });
       if (call.refusal !== 'credential') return;
       const status = call.status === null ? '' : ` (HTTP ${call.status})`;
       live.requestStop({
