@@ -10,7 +10,7 @@ export type ClaudeBinary =
   | { usable: true; path: string; version: string; warning: string | undefined }
   | { usable: false; path: string; problem: string };
 
-const VERSION_LIMIT_MS = 10_000;
+const VERSION_LIMIT_MS = 5_000;
 
 /**
  * Where the pinned program lies. The platform package holds the one native binary; it is used directly, because the
@@ -29,7 +29,10 @@ export function pinnedBinaryPath(): string | undefined {
   return undefined;
 }
 
-/** Finds the program and asks its version (10–15 ms). Every way of failing says what to do. */
+/**
+ * Finds the program and asks its version (10–15 ms). Every way of failing says what to do. One that does not tell a
+ * version may still speak the protocol, so it is only warned of.
+ */
 export async function findClaude(configured: string | undefined): Promise<ClaudeBinary> {
   const path = configured ?? pinnedBinaryPath();
   if (path === undefined) {
@@ -64,8 +67,9 @@ async function askVersion(path: string): Promise<ClaudeBinary> {
   });
   const version = /^(\d+)\.(\d+\.\d+\S*) \(Claude Code\)/.exec(asked.stdout);
   if (version === null) {
-    const said = (asked.stdout || asked.stderr || asked.shortMessage || '').slice(0, 200);
-    return { usable: false, path, problem: `${path} --version does not answer like Claude Code: ${said}` };
+    const said = (asked.stdout || asked.stderr || asked.shortMessage || 'nothing').slice(0, 200);
+    const warning = `${path} --version does not answer like Claude Code, but: ${said}; check CLAUDE_BIN`;
+    return { usable: true, path, version: 'unknown', warning };
   }
   const number = `${version[1]}.${version[2]}`;
   if (version[1] !== '2') {

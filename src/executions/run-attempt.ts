@@ -117,7 +117,7 @@ async function supervise(
       outputProblem: conversation.outputProblem,
     });
     recordResult(live, conversation, outcome);
-    return outcome;
+    return withDoubt(outcome, context.binary);
   } finally {
     live.detach();
     claude.kill();
@@ -194,6 +194,12 @@ function watchCalls(context: RunContext, live: LiveExecution): CallWatch {
       });
     },
   };
+}
+
+/** A crash of a program that is not the tested one may have its cause there. */
+function withDoubt(outcome: Outcome, binary: RunContext['binary']): Outcome {
+  if (outcome.reason !== 'cli_crashed' || !binary.usable || binary.warning === undefined) return outcome;
+  return { ...outcome, message: `${outcome.message ?? ''} ${binary.warning}.` };
 }
 
 function recordResult(live: LiveExecution, { observed, structured }: Conversation, outcome: Outcome): void {

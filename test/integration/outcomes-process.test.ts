@@ -117,13 +117,21 @@ it('a missing program, a folder and a file that is not executable are told apart
     [join(folder, 'nothing'), /does not exist; correct CLAUDE_BIN/],
     [join(folder, 'folder'), /is not a file/],
     [join(folder, 'claude'), /may not be executed/],
-    ['/bin/true', /does not answer like Claude Code/],
   ] as const) {
     const { run } = await executor({ env: { CLAUDE_BIN: bin } });
     const { execution } = await run({ prompt: 'hello' });
     expect(execution.outcome).toMatchObject({ kind: 'failed', reason: 'cli_missing' });
     expect(execution.outcome?.message).toMatch(words);
   }
+});
+
+it('a program that tells no version is tried, and its crash says so', async () => {
+  const { run } = await executor({ env: { CLAUDE_BIN: '/bin/true' } });
+  const { execution } = await run({ prompt: 'hello' });
+  expect(execution.outcome).toMatchObject({ kind: 'failed', reason: 'cli_crashed', exitCode: 0 });
+  expect(execution.outcome?.message).toMatch(
+    /without a result.*\/bin\/true --version does not answer like Claude Code/,
+  );
 });
 
 it('another major version is refused by name', async () => {
