@@ -269,5 +269,5 @@ function given<K extends string>(key: K, value: string | undefined): { [P in K]?
 /** The text of `.env.example`: every setting, commented out, with what it means. */
 export function envExample(): string {
   const entries = Object.entries(SETTINGS).map(([name, { example, help }]) => `# ${help}\n# ${name}=${example}\n`);
-  return `# Settings of CC Executor. Copy to .env and uncomment what you change. Generated from src/config.ts.\n\n${entries.join('\n')}`;
+  return `# Settings of CC Executor, read from the environment. Generated from src/config.ts by npm run fix.\n\n${entries.join('\n')}`;
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -14,13 +14,18 @@ const ROOT = join(import.meta.dirname, '..');
 const NOBODY = 65_534;
 
 const Report = z.object({
-  numPassedTests: z.int(),
-  numFailedTests: z.int(),
-  testResults: z.array(z.object({ name: z.string(), status: z.string(), assertionResults: z.array(z.unknown()) })),
+  testResults: z.array(
+    z.object({
+      name: z.string(),
+      status: z.string(),
+      assertionResults: z.array(z.object({ fullName: z.string(), status: z.string() })),
+    }),
+  ),
 });
 
 interface Tally {
-  passed: number;
+  /** File and title of each. */
+  passed: string[];
   failed: number;
 }
 
@@ -38,7 +43,7 @@ async function run(command: readonly string[], options: { as?: As | undefined; h
   return exitCode === 0;
 }
 
-/** Runs vitest. A run that ends badly without a failed test (a file that does not load) counts as one failure. */
+/** Runs vitest. A run that ends badly without a failed test (a file that does not load, a crash) counts as one failure. */
 async function vitest(args: readonly string[], as?: As): Promise<Tally> {
   const folder = mkdtempSync(join(tmpdir(), 'cc-executor-report-'));
   chmodSync(folder, 0o777);
@@ -47,12 +52,16 @@ async function vitest(args: readonly string[], as?: As): Promise<Tally> {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
     const command = ['vitest', 'run', '--configLoader', 'native', ...reporters, ...args];
     const succeeded = await run(command, as === undefined ? {} : { as, home: folder });
-    const report = Report.parse(JSON.parse(readFileSync(file, 'utf8')));
-    const unloaded = report.testResults.filter(
-      (suite) => suite.status === 'failed' && suite.assertionResults.length === 0,
+    if (!existsSync(file)) return { passed: [], failed: 1 };
+    const { testResults } = Report.parse(JSON.parse(readFileSync(file, 'utf8')));
+    const tests = testResults.flatMap(({ name, assertionResults }) =>
+      assertionResults.map(({ fullName, status }) => ({ title: `${name} ${fullName}`, status })),
     );
-    const failed = report.numFailedTests + unloaded.length;
-    return { passed: report.numPassedTests, failed: succeeded ? failed : Math.max(failed, 1) };
+    const passed = tests.filter(({ status }) => status === 'passed').map(({ title }) => title);
+    const failedTests = tests.filter(({ status }) => status === 'failed').length;
+    const unloaded = testResults.filter((suite) => suite.status === 'failed' && suite.assertionResults.length === 0);
+    const failed = failedTests + unloaded.length;
+    return { passed, failed: succeeded ? failed : Math.max(failed, 1) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -82,7 +91,8 @@ async function main(args: readonly string[]): Promise<number> {
     const second = await unprivilegedPass();
     if (second !== undefined) {
       missing.delete('unprivileged');
-      tally.passed += second.passed;
+      const before = new Set(tally.passed);
+      tally.passed.push(...second.passed.filter((title) => !before.has(title)));
       tally.failed += second.failed;
     }
   }
@@ -92,8 +102,8 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(`${strict ? 'FAILED' : 'Not tested'} for want of ${name} (${what}). To have it: ${howToGet}.`);
   }
   if (strict) tally.failed += missing.size;
-  console.log(`${tally.passed} passed, ${tally.failed} failed`);
-  return tally.failed > 0 || tally.passed === 0 ? 1 : 0;
+  console.log(`${tally.passed.length} passed, ${tally.failed} failed`);
+  return tally.failed > 0 || tally.passed.length === 0 ? 1 : 0;
 }
 
 process.exitCode = await main(process.argv.slice(2));

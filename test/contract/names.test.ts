@@ -19,6 +19,7 @@ test('the event types are those of the contract', () => {
     'execution.stalled',
     'execution.started',
     'limit.notice',
+    'model.called',
     'tool.finished',
     'tool.started',
   ]);

@@ -37,7 +37,9 @@ describe('pause and resume', () => {
     expect(await run.pause()).toBe(true);
     const stopped = statesOf(run.pid ?? 0);
     expect(stopped.length).toBeGreaterThanOrEqual(3);
-    expect(new Set(stopped)).toEqual(new Set(['T']));
+    // A shell that waits for its stopped child to reach exec is in vfork, which shows as D.
+    expect(stopped.filter((state) => state !== 'T' && state !== 'D')).toEqual([]);
+    expect(stopped).toContain('T');
     const before = output.length;
 
     expect(await run.resume()).toBe(true);

@@ -59,6 +59,8 @@ it('kill -9 of the service leaves no process, and the next start ends the run as
   const requests = JSON.stringify([{ prompt: 'x', allowedTools: ['Bash'] }]);
   const { child, ids } = await servingProcess(folder, { ANTHROPIC_BASE_URL: model.url, REQUESTS: requests });
   await waitUntil('the tool runs', () => withArgument(mark).length >= 3);
+  const watcher = await executor({ folder });
+  await watcher.eventOf(ids[0] ?? '', 'tool.started');
   await killed(child);
   await waitUntil('the family is gone', () => withArgument(mark).length === 0);
   const { follow } = await executor({ folder });
