@@ -3,7 +3,11 @@ import type { EventDataOf, EventType, StoredEvent } from '../protocol/events.ts'
 import type { Execution } from '../protocol/execution.ts';
 import type { Storage } from '../storage/storage.ts';
 
+/** Between batches: short for the first words of an answer, longer in a flood, where each commit waits for the disk. */
 const BATCH_INTERVAL_MS = 2;
+const FLOOD_INTERVAL_MS = 12;
+/** A batch of more events than this is a flood. */
+const FLOOD_EVENTS = 16;
 const RETRY_INTERVAL_MS = 500;
 const MAX_BATCH_EVENTS = 1_000;
 const MAX_BATCH_BYTES = 256 * 1024;
@@ -63,6 +67,7 @@ export class EventWriter {
   #pendingBytes = 0;
   #appendedBytes = 0;
   #failing = false;
+  #flooded = false;
   #storing: Promise<void> | undefined;
   #cancelScheduled: (() => void) | undefined;
   #drainWaiters: Waiter[] = [];
@@ -224,6 +229,7 @@ export class EventWriter {
       throw error;
     }
     this.#failing = false;
+    this.#flooded = batch.length > FLOOD_EVENTS;
     this.#queue.splice(0, batch.length);
     for (const pending of batch) {
       this.#pendingBytes -= pending.bytes;
@@ -262,10 +268,13 @@ export class EventWriter {
       this.#schedule();
       return;
     }
-    const timer = setTimeout(() => {
-      this.#cancelScheduled = undefined;
-      this.#schedule();
-    }, BATCH_INTERVAL_MS);
+    const timer = setTimeout(
+      () => {
+        this.#cancelScheduled = undefined;
+        this.#schedule();
+      },
+      this.#flooded ? FLOOD_INTERVAL_MS : BATCH_INTERVAL_MS,
+    );
     this.#cancelScheduled = () => clearTimeout(timer);
   }
 
