@@ -7,7 +7,7 @@ import { createService, type Service } from '../src/service.ts';
 
 export interface Benchmark {
   name: string;
-  /** What is compared, and what the aim is. */
+  /** What is compared with what, and the aim. */
   about: string;
   run(quick: boolean): Promise<string[]>;
 }
@@ -34,7 +34,7 @@ export async function alternate<T>(
   return measured;
 }
 
-export const ms = (value: number): string => `${value.toFixed(1)} ms`;
+export const ms = (value: number): string => `${value.toFixed(2)} ms`;
 export const times = (value: number): string => `${value.toFixed(3)}×`;
 
 export function machineLine(): string {

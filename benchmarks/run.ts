@@ -1,22 +1,40 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { cold } from './cold.ts';
 import { deltas } from './deltas.ts';
 import { flood } from './flood.ts';
 import { gateway } from './gateway.ts';
-import { machineLine } from './measure.ts';
+import { type Benchmark, machineLine } from './measure.ts';
+
+const ALL = [cold, deltas, flood, gateway];
 
 /** `npm run bench`: all of them; `npm run bench -- cold flood --quick`: some, with fewer rounds. */
-const asked = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const quick = process.argv.includes('--quick');
-const all = [cold, deltas, flood, gateway];
-const unknown = asked.filter((name) => !all.some((benchmark) => benchmark.name === name));
+const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));
+const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const unknown = [
+  ...names.filter((name) => !ALL.some((benchmark) => benchmark.name === name)),
+  ...flags.filter((flag) => flag !== '--quick'),
+];
 if (unknown.length > 0) {
-  console.error(`There is no benchmark ${unknown.join(', ')}; there are ${all.map(({ name }) => name).join(', ')}`);
+  const known = ALL.map(({ name }) => name).join(', ');
+  console.error(`There is no benchmark or option ${unknown.join(', ')}; there are ${known} and --quick`);
   process.exit(2);
 }
-console.log(machineLine());
-for (const { name, about, run } of all) {
-  if (asked.length > 0 && !asked.includes(name)) continue;
-  console.log(`\n${name}: ${about}`);
-  for (const line of await run(quick)) console.log(`  ${line}`);
-  console.log(`  again: npm run bench -- ${name}`);
+const asked = ALL.filter(({ name }) => names.length === 0 || names.includes(name));
+const [only, ...others] = asked;
+if (only !== undefined && others.length === 0) await runHere(only);
+else for (const { name } of asked) await runApart(name);
+
+async function runHere({ name, about, run }: Benchmark): Promise<void> {
+  console.log(`${name}: ${about}`);
+  for (const line of await run(flags.includes('--quick'))) console.log(`  ${line}`);
+  console.log(`  again: npm run bench -- ${[name, ...flags].join(' ')}  (${machineLine()})`);
+}
+
+/** In a process of its own, so that no benchmark measures what another has left in memory. */
+async function runApart(name: string): Promise<void> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), name, ...flags], { stdio: 'inherit' });
+  const [code] = await once(child, 'exit');
+  if (code !== 0) process.exitCode = 1;
 }

@@ -1,68 +1,70 @@
 import { readFileSync } from 'node:fs';
-import { basename, relative } from 'node:path';
+import { basename, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PINNED_VERSION } from '../claude/binary.ts';
-import type { CommandDeps, Demo } from '../cli/command-deps.ts';
-import { EXIT } from '../cli/exit-codes.ts';
+import type { CommandDeps } from '../cli/command-deps.ts';
 import { runProgram } from '../cli/program.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { diagnose } from '../doctor/diagnose.ts';
-import { workspaceFolder } from '../executions/run-directories.ts';
 import { createLogger } from '../observability/logger.ts';
-import { DEMO_PROMPT, DEMO_SCRIPT } from '../scripted-model/demo-script.ts';
-import { startScriptedModel } from '../scripted-model/scripted-model.ts';
+import { ServiceError } from '../protocol/errors.ts';
+import type { Finding } from '../protocol/finding.ts';
 import { createService, operatorCredential, type Service } from '../service.ts';
+import { openDemo } from './open-demo.ts';
 
 /** The command line: configuration, then the command, which is given what it may use. Returns the exit code. */
 export async function main(argv: string[]): Promise<number> {
+  const packageJson: { version: string } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  );
+  return runProgram(argv, commandDeps(readConfig()), `${packageJson.version} (claude ${PINNED_VERSION})`);
+}
+
+/** A wrong setting stops what needs the configuration; help, version and doctor do without. */
+function readConfig(): Config | ConfigError {
   try {
-    const config = loadConfig();
-    const packageJson: { version: string } = JSON.parse(
-      readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-    );
-    return await runProgram(argv, commandDeps(config), `${packageJson.version} (claude ${PINNED_VERSION})`);
+    return loadConfig();
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return EXIT.usage;
+    if (error instanceof ConfigError) return error;
+    throw error;
   }
 }
 
-function commandDeps(config: Config): Omit<CommandDeps, 'exit'> {
+function required(read: Config | ConfigError): Config {
+  if (!(read instanceof ConfigError)) return read;
+  const errors = read.problems.map((message) => ({ path: '', message }));
+  throw new ServiceError('invalid_request', read.message, { data: { errors } });
+}
+
+function commandDeps(read: Config | ConfigError): Omit<CommandDeps, 'exit'> {
   const { stdin, stdout, stderr } = process;
   const open = (from: Config): Promise<Service> =>
     createService(from, { logger: createLogger(from.logLevel), adoptQueued: false });
   return {
-    terminal: { stdin, stdout, stderr, colour: stderr.isTTY && config.colour },
+    terminal: { stdin, stdout, stderr, colour: stderr.isTTY && !(read instanceof ConfigError) && read.colour },
     directory: process.cwd(),
     invocation: invocation(),
-    openClient: async (directory) => (await open(config)).client(directory),
-    diagnose: ({ online }) => diagnose(config, { online, findCredential: () => operatorCredential(config) }),
-    openDemo: () => openDemo(config, open),
-    dataDirectory: () => config.dataDirectory,
+    openClient: async (directory) => (await open(required(read))).client(directory),
+    diagnose: async ({ online }) => {
+      if (read instanceof ConfigError) return read.problems.map(settingFinding);
+      return diagnose(read, { online, findCredential: () => operatorCredential(read) });
+    },
+    openDemo: async () => openDemo(required(read), open),
+    dataDirectory: () => required(read).dataDirectory,
   };
 }
 
-/** A service whose model is scripted and whose credential is of no use elsewhere. */
-async function openDemo(config: Config, open: (from: Config) => Promise<Service>): Promise<Demo> {
-  const model = await startScriptedModel({ script: DEMO_SCRIPT });
-  const credentials = {
-    ...config.credentials,
-    apiKey: 'sk-ant-api03-scripted',
-    oauthToken: undefined,
-    credentialsFile: undefined,
-  };
-  const service = await open({ ...config, credentials, upstream: model.url, proxy: {}, claudeBin: undefined });
-  return {
-    client: service.client(undefined),
-    request: { prompt: DEMO_PROMPT, allowedTools: ['Write', 'Bash'], metadata: { demo: 'true' } },
-    workspaceOf: (executionId) => workspaceFolder(config.dataDirectory, 'local', executionId),
-    close: () => model.close(),
-  };
+function settingFinding(problem: string): Finding {
+  return { name: 'settings', state: 'problem', detail: problem, repair: 'correct it in the environment, or unset it' };
 }
 
-/** How a person starts this program from where they are. */
+/** How a person starts this program from where they are, in a form that can be pasted. */
 function invocation(): string {
-  if (basename(process.argv[1] ?? '') === 'cc-executor') return 'cc-executor';
-  return `node ${relative(process.cwd(), fileURLToPath(new URL('../../dist/bin/cli.js', import.meta.url)))}`;
+  const started = process.argv[1] ?? '';
+  if (basename(started) === 'cc-executor') {
+    return started.includes(`node_modules${sep}.bin`) ? 'npx cc-executor' : 'cc-executor';
+  }
+  const program = fileURLToPath(new URL('../../dist/bin/cli.js', import.meta.url));
+  const path = relative(process.cwd(), program);
+  return `node ${path.startsWith('../../..') ? program : path}`;
 }

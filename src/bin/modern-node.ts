@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,14 +22,26 @@ export async function modernNode(): Promise<number | undefined> {
     return 2;
   }
   const child = spawn(path, process.argv.slice(1), { stdio: 'inherit' });
-  // A terminal sends its signals to both; those sent to this process alone are passed on.
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  // A terminal sends its Ctrl-C to both, and a second one would mean to leave at once.
   process.on('SIGINT', () => {
-    if (!process.stdin.isTTY) child.kill('SIGINT');
+    if (!belowTerminal()) child.kill('SIGINT');
   });
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
     child.on('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   });
+}
+
+/** Whether this process has a controlling terminal, whatever its streams are. */
+function belowTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENXIO' || error.code === 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 function bundledNode(from: string): string | undefined {

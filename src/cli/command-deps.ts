@@ -7,6 +7,8 @@ export interface Demo {
   request: Parameters<ExecutorClient['execute']>[0];
   /** The directory in which the run makes its files. */
   workspaceOf(executionId: string): string;
+  /** A file the run must have made, and the text in it. */
+  proof: { file: string; text: string };
   close(): Promise<void>;
 }
 

@@ -2,10 +2,14 @@ import type { ExecutorClient } from '../client/executor-client.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { CommandDeps } from './command-deps.ts';
-import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { exitCodeOf } from './exit-codes.ts';
+import { Interrupts } from './interrupts.ts';
 import { Renderer } from './render.ts';
 import { summary } from './summary.ts';
 import type { Terminal } from './terminal.ts';
+
+/** A run that has to wait shorter than this says nothing about it. */
+const PATIENCE_MS = 1_000;
 
 export interface FollowOptions {
   start(): Promise<Execution>;
@@ -16,46 +20,60 @@ export interface FollowOptions {
 
 /**
  * Starts an execution and follows it to its end. The first SIGINT, SIGTERM or SIGHUP cancels it, a second one leaves
- * at once; a reader of stdout that goes away cancels it too, because the run is bound to this process.
+ * at once; a stdout that takes no more cancels it too, because the run is bound to this process.
  * @returns the exit code
  */
 export async function follow(deps: CommandDeps, client: ExecutorClient, options: FollowOptions): Promise<number> {
   const { terminal } = deps;
-  const structured = options.schema !== undefined;
-  const renderer = new Renderer(terminal, { textTo: structured ? terminal.stderr : terminal.stdout });
+  const { schema, json = false, quiet = false } = options;
+  const textTo = schema === undefined ? terminal.stdout : terminal.stderr;
+  const renderer = new Renderer(terminal, { textTo, statusLine: !json && !quiet });
   const interrupts = new Interrupts(client, renderer);
+  let waiting: NodeJS.Timeout | undefined;
   try {
     interrupts.listen(terminal);
-    const { id, queuePosition } = await options.start();
+    const { id, state } = await options.start();
     interrupts.cancels(id);
-    if (queuePosition !== null) setTimeout(() => void announceWait(client, { id, renderer }), 1000).unref();
+    if (state === 'queued' && !json) waiting = setTimeout(() => announceWait(client, { id, renderer }), PATIENCE_MS);
     for await (const batch of client.events(id, { after: 0 })) {
-      show(batch, { terminal, renderer, json: options.json ?? false, quiet: options.quiet ?? false });
+      show(batch, { terminal, renderer, json, quiet });
       await drained(terminal.stdout);
     }
     const execution = await client.get(id);
     renderer.stop();
-    finish(execution, { deps, options, structured, renderer });
+    finish(execution, { deps, options, renderer });
     return exitCodeOf(execution);
   } finally {
+    clearTimeout(waiting);
     renderer.stop();
-    interrupts.ignore();
+    interrupts.ignore(terminal);
     await client.close({ force: interrupts.leaving });
   }
 }
 
-/** Says who is in the way when a run waits for a second or longer. */
-async function announceWait(
-  client: ExecutorClient,
-  { id, renderer }: { id: string; renderer: Renderer },
-): Promise<void> {
-  const { state, workspace } = await client.get(id);
-  if (state !== 'queued') return;
-  renderer.activity('waiting for another run');
-  renderer.note(
-    'yellow',
-    `another run works in ${workspace.replace(/^local:/, '')} or on this session; this one starts when that has ended`,
+/** Says who is in the way of a run that waits. */
+function announceWait(client: ExecutorClient, { id, renderer }: { id: string; renderer: Renderer }): void {
+  waitText(client, id).then(
+    (text) => {
+      if (text === undefined) return;
+      renderer.activity('waiting for another run');
+      renderer.note('yellow', text);
+    },
+    // The run itself meets whatever is wrong with the storage, and says so.
+    () => {},
   );
+}
+
+async function waitText(client: ExecutorClient, id: string): Promise<string | undefined> {
+  const { state, workspace, sessionId, queuePosition } = await client.get(id);
+  if (state !== 'queued') return undefined;
+  const { executions } = await client.list({ state: 'running', limit: 100 });
+  const other = executions.find((running) => running.workspace === workspace || running.sessionId === sessionId);
+  const where = workspace.replace(/^local:/, '');
+  if (other !== undefined) {
+    return `waiting: another run works in ${where} or on this session (${other.id}); this one starts when that has ended`;
+  }
+  return `waiting for a free place; ${queuePosition ?? 1} in the queue`;
 }
 
 export function show(
@@ -78,67 +96,16 @@ export async function drained(stream: NodeJS.WriteStream): Promise<void> {
 
 function finish(
   execution: Execution,
-  {
-    deps,
-    options,
-    structured,
-    renderer,
-  }: { deps: CommandDeps; options: FollowOptions; structured: boolean; renderer: Renderer },
+  { deps, options, renderer }: { deps: CommandDeps; options: FollowOptions; renderer: Renderer },
 ): void {
   const { terminal } = deps;
-  if (!options.json) {
-    if (structured && execution.result?.structured != null)
-      renderer.answer(`${JSON.stringify(execution.result.structured, null, 2)}\n`);
-    else if (options.quiet && execution.result !== null && !structured) renderer.answer(`${execution.result.text}\n`);
+  if (options.json) return;
+  const { result, outcome } = execution;
+  if (options.schema !== undefined) {
+    if (result?.structured != null) renderer.answer(`${JSON.stringify(result.structured, null, 2)}\n`);
+  } else if (options.quiet && result !== null) {
+    renderer.answer(`${result.text}\n`);
   }
-  if (!options.json && !(options.quiet && execution.outcome?.kind === 'succeeded'))
-    terminal.stderr.write(summary(deps, execution));
-}
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** What a person's Ctrl-C means: once to cancel, twice to leave. */
-class Interrupts {
-  leaving = false;
-  readonly #client: ExecutorClient;
-  readonly #renderer: Renderer;
-  #id: string | undefined;
-  #count = 0;
-
-  constructor(client: ExecutorClient, renderer: Renderer) {
-    this.#client = client;
-    this.#renderer = renderer;
-  }
-
-  listen({ stdout }: CommandDeps['terminal']): void {
-    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
-    stdout.on('error', this.#onBrokenPipe);
-  }
-
-  ignore(): void {
-    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
-  }
-
-  /** Which execution a signal cancels; one that came before counts. */
-  cancels(id: string): void {
-    this.#id = id;
-    if (this.#count > 0) void this.#client.cancel(id);
-  }
-
-  readonly #onSignal = (): void => {
-    this.#count += 1;
-    if (this.#count === 1) {
-      this.#renderer.note('yellow', 'cancelling; once more to leave at once');
-      if (this.#id !== undefined) void this.#client.cancel(this.#id);
-      return;
-    }
-    if (this.leaving) process.exit(EXIT.cancelled);
-    this.leaving = true;
-    void this.#client.close({ force: true }).finally(() => process.exit(EXIT.cancelled));
-  };
-
-  readonly #onBrokenPipe = (error: NodeJS.ErrnoException): void => {
-    if (error.code !== 'EPIPE') throw error;
-    if (this.#id !== undefined) void this.#client.cancel(this.#id);
-  };
+  if (options.quiet && outcome?.kind === 'succeeded') return;
+  terminal.stderr.write(summary(deps, execution));
 }

@@ -19,8 +19,8 @@ export class Renderer {
   readonly #tools = new Map<string, string>();
   readonly #failures = new Map<string, string>();
   readonly #tokens = new Map<string, number>();
-  /** Messages whose text has been shown by its deltas. */
-  readonly #streamed = new Set<string>();
+  /** Messages whose text has been shown by its deltas, with the last block of it. */
+  readonly #streamed = new Map<string, number>();
   #openBlock = '';
   #textEndsLine = true;
 
@@ -43,8 +43,7 @@ export class Renderer {
         this.#message(event.data);
         break;
       case 'claude.voided':
-        this.#endText();
-        this.note('yellow', 'the answer broke off: what it said since its last finished part is void and comes anew');
+        this.#voided(event.data);
         break;
       case 'tool.started':
         this.#toolStarted(event.data);
@@ -91,8 +90,13 @@ export class Renderer {
     this.#progress.activity = text === undefined ? 'thinking' : 'writing';
     if (text === undefined) return;
     if (this.#streamed.size >= MAX_REMEMBERED) this.#streamed.clear();
-    this.#streamed.add(messageId);
+    this.#streamed.set(messageId, blockIndex);
     this.#text(text, `${messageId}/${blockIndex}`);
+  }
+
+  #voided({ messageId, fromBlock }: Extract<ExecutionEvent, { type: 'claude.voided' }>['data']): void {
+    if ((this.#streamed.get(messageId) ?? -1) < fromBlock) return;
+    this.note('yellow', 'the answer broke off; what it said last is void');
   }
 
   /** Blocks of text stand apart by an empty line, as they do in the execution's text. */
@@ -152,6 +156,9 @@ export class Renderer {
 
   #lifecycle(event: ExecutionEvent): void {
     switch (event.type) {
+      case 'model.called':
+        this.#progress.costUsd = (this.#progress.costUsd ?? 0) + event.data.costUsd;
+        break;
       case 'execution.queued':
         this.#progress.activity = 'queued';
         break;
@@ -189,7 +196,8 @@ export class Renderer {
 }
 
 function limitText({ kind, retryAt, attempt }: Extract<ExecutionEvent, { type: 'limit.notice' }>['data']): string {
-  const what = `${kind.replaceAll('_', ' ')}${attempt === null ? '' : ` (model call, try ${attempt})`}`;
+  const name = kind === 'unknown' ? 'the model call broke off' : kind.replaceAll('_', ' ');
+  const what = `${name}${attempt === null ? '' : ` (try ${attempt})`}`;
   if (retryAt === null) return what;
   return `${what}; ${attempt === null ? 'the limit resets' : 'the next try comes'} at ${retryAt}`;
 }

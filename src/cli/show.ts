@@ -4,7 +4,7 @@ import type { CommandDeps } from './command-deps.ts';
 import { findExecution } from './find-execution.ts';
 import { promptOf } from './list.ts';
 import { summary } from './summary.ts';
-import { printable, styled } from './terminal.ts';
+import { forStream, printable, styled } from './terminal.ts';
 
 export function showCommand(deps: CommandDeps): Command {
   return new Command('show')
@@ -19,7 +19,7 @@ export function showCommand(deps: CommandDeps): Command {
       try {
         const execution = await findExecution(client, wanted);
         if (options.json) terminal.stdout.write(`${JSON.stringify(execution, null, 2)}\n`);
-        else if (options.text) terminal.stdout.write(`${answerOf(execution)}\n`);
+        else if (options.text) terminal.stdout.write(`${forStream(terminal.stdout, answerOf(execution))}\n`);
         else terminal.stdout.write(page(deps, execution, await promptOf(client, execution.id)));
       } finally {
         await client.close({ force: false });
@@ -47,6 +47,8 @@ function page(deps: CommandDeps, execution: Execution, prompt: string): string {
     lastSeq,
     attempt,
     timeLimit,
+    metadata,
+    denials,
   } = execution;
   const rows: [string, string][] = [
     ['execution', id],
@@ -62,7 +64,14 @@ function page(deps: CommandDeps, execution: Execution, prompt: string): string {
     ['created', createdAt],
     ['started', startedAt ?? ''],
     ['finished', finishedAt ?? ''],
-    ['events', String(lastSeq)],
+    ['log', `${lastSeq} events in ${deps.dataDirectory()}; read it with: ${deps.invocation} watch ${id}`],
+    [
+      'metadata',
+      Object.entries(metadata)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(', '),
+    ],
+    ['denied', denials.map(({ name }) => name).join(', ')],
   ];
   const lines = rows
     .filter(([, value]) => value !== '')

@@ -1,6 +1,6 @@
 import type { Execution } from '../protocol/execution.ts';
 import type { CommandDeps } from './command-deps.ts';
-import { dollars, duration, styled } from './terminal.ts';
+import { dollars, duration, printable, styled } from './terminal.ts';
 
 /** The lines at the end of a run: how it ended, what it took, how to read it back. */
 export function summary(
@@ -13,10 +13,11 @@ export function summary(
     outcome === null
       ? execution.state
       : [outcome.kind, ...(outcome.reason === null ? [] : [outcome.reason])].join(': ');
-  const lines = [styled(terminal, good ? 'green' : 'red', head)];
-  if (outcome?.message != null) lines.push(outcome.message);
+  const lines = [styled(terminal, good ? 'green' : outcome === null ? 'yellow' : 'red', head)];
+  if (outcome?.message != null) lines.push(printable(outcome.message));
   if (denials.length > 0) {
-    lines.push(`denied: ${[...new Set(denials.map(({ name }) => name))].join(', ')}; allow a tool with --allow NAME`);
+    const names = [...new Set(denials.map(({ name }) => name))].join(', ');
+    lines.push(printable(`denied: ${names}; allow a tool with --allow NAME`));
   }
   const { startedAt, finishedAt } = execution;
   const took =

@@ -1,44 +1,71 @@
 import { Command } from 'commander';
+import type { ExecutorClient } from '../client/executor-client.ts';
+import { ServiceError } from '../protocol/errors.ts';
+import type { StoredEvent } from '../protocol/events.ts';
 import type { CommandDeps } from './command-deps.ts';
-import { exitCodeOf } from './exit-codes.ts';
+import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { findExecution } from './find-execution.ts';
 import { drained, show } from './follow.ts';
 import { wholeNumber } from './option-values.ts';
 import { Renderer } from './render.ts';
 import { summary } from './summary.ts';
 
+interface WatchOptions {
+  after?: number;
+  json?: boolean;
+}
+
 export function watchCommand(deps: CommandDeps): Command {
   return new Command('watch')
     .summary('show the log of an execution, and follow it while it runs')
     .description(
-      'Shows the log of an execution from its start, and follows it to its end. Ctrl-C leaves; the run goes on.',
+      'Shows the log of an execution from its start, and follows it to its end, with the exit code of its outcome.\n' +
+        'Ctrl-C leaves with exit code 0; the run goes on.',
     )
     .argument('<id>', 'its id, the first 8 characters or more of it, or last')
-    .option('--after <seq>', 'only events after this one', wholeNumber, 0)
+    .option('--after <seq>', 'only events after this one', wholeNumber)
     .option('--json', 'print the events as NDJSON')
     .addHelpText('after', '\nExample:\n  cc-executor watch last\n')
-    .action(async (wanted: string, options: { after: number; json?: boolean }) => {
+    .action(async (wanted: string, { after, json = false }: WatchOptions) => {
       const { terminal } = deps;
       const client = await deps.openClient(undefined);
       const leaving = new AbortController();
       const leave = (): void => leaving.abort();
-      process.once('SIGINT', leave).once('SIGTERM', leave);
-      terminal.stdout.on('error', leave);
-      const renderer = new Renderer(terminal, { textTo: terminal.stdout });
+      process.once('SIGINT', leave).once('SIGTERM', leave).once('SIGHUP', leave);
+      terminal.stdout.once('error', leave);
+      const renderer = new Renderer(terminal, { textTo: terminal.stdout, statusLine: !json });
       try {
         const { id } = await findExecution(client, wanted);
         const { signal } = leaving;
-        for await (const batch of client.events(id, { after: options.after, signal })) {
-          show(batch, { terminal, renderer, json: options.json ?? false, quiet: false });
+        const onCut = (firstSeq: number): void =>
+          renderer.note('yellow', `the log before event ${firstSeq} is no longer kept`);
+        for await (const batch of eventsOf(client, { id, after, signal, onCut })) {
+          show(batch, { terminal, renderer, json, quiet: false });
           await drained(terminal.stdout);
         }
-        renderer.stop();
         const execution = await client.get(id);
-        if (!options.json) terminal.stderr.write(summary(deps, execution));
-        deps.exit(signal.aborted ? 0 : exitCodeOf(execution));
+        renderer.stop();
+        if (!json) terminal.stderr.write(summary(deps, execution));
+        deps.exit(execution.state === 'finished' ? exitCodeOf(execution) : EXIT.succeeded);
       } finally {
         renderer.stop();
         await client.close({ force: false });
       }
     });
+}
+
+/** From the cursor that was asked for, or else from the first event that is still kept. */
+async function* eventsOf(
+  client: ExecutorClient,
+  options: { id: string; after: number | undefined; signal: AbortSignal; onCut(firstSeq: number): void },
+): AsyncGenerator<readonly StoredEvent[], void, undefined> {
+  const { id, after, signal, onCut } = options;
+  try {
+    yield* client.events(id, { after: after ?? 0, signal });
+  } catch (error) {
+    const firstSeq = error instanceof ServiceError ? error.data.firstSeq : undefined;
+    if (after !== undefined || firstSeq === undefined) throw error;
+    onCut(firstSeq);
+    yield* client.events(id, { after: firstSeq - 1, signal });
+  }
 }

@@ -1,12 +1,14 @@
-import { accessSync, constants, existsSync } from 'node:fs';
-import { mkdir, statfs } from 'node:fs/promises';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { findClaude } from '../claude/binary.ts';
-import { launch } from '../isolation/launcher.ts';
 import type { CredentialFound } from '../model-gateway/credential.ts';
 import { tryCredential } from '../model-gateway/try-credential.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Finding } from '../protocol/finding.ts';
+import { SCHEMA_VERSION } from '../storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
+import { checkLauncher, checkRunUser } from './check-launcher.ts';
 
 const LOW_DISK_BYTES = 1024 ** 3;
 
@@ -34,8 +36,9 @@ export async function diagnose(config: Examined, options: DiagnoseOptions): Prom
     ['storage', () => storage(config)],
     ['disk', () => disk(config)],
     ['credential', () => credential(config, options)],
-    ['launcher', launcher],
-    ['isolation', async () => [isolation(config)]],
+    ['launcher', async () => [await checkLauncher()]],
+    ['run user', () => runUser(config)],
+    ['isolation', async () => [isolation()]],
     ['workspaces', async () => lentWorkspaces(config)],
   ];
   const findings: Finding[] = [];
@@ -44,6 +47,12 @@ export async function diagnose(config: Examined, options: DiagnoseOptions): Prom
     findings.push(...found.map((finding) => ({ name, ...finding })));
   }
   return findings;
+}
+
+async function runUser({ runUid, claudeBin, dataDirectory }: Examined): Promise<Omit<Finding, 'name'>[]> {
+  const binary = await findClaude(claudeBin);
+  const folder = existsSync(dataDirectory) && statSync(dataDirectory).isDirectory() ? dataDirectory : '/';
+  return checkRunUser({ runUid, claude: binary.usable ? binary.path : undefined, dataDirectory: folder });
 }
 
 async function claude(config: Examined): Promise<Omit<Finding, 'name'>[]> {
@@ -63,7 +72,7 @@ async function storage({ dataDirectory }: Examined): Promise<Omit<Finding, 'name
       const unfinished = await store.listUnfinished();
       const alive = await Promise.all(unfinished.map(({ instanceId }) => store.instanceAlive(instanceId)));
       const left = alive.filter((living) => !living).length;
-      const detail = `SQLite in ${dataDirectory} takes writes`;
+      const detail = `SQLite in ${dataDirectory} takes writes (layout ${SCHEMA_VERSION})`;
       return left === 0
         ? [{ state: 'ok', detail }]
         : [
@@ -83,7 +92,7 @@ async function storage({ dataDirectory }: Examined): Promise<Omit<Finding, 'name
 }
 
 async function disk({ dataDirectory }: Examined): Promise<Omit<Finding, 'name'>[]> {
-  const { bavail, bsize } = await statfs(existsSync(dataDirectory) ? dataDirectory : '/');
+  const { bavail, bsize } = await statfs(nearestFolder(dataDirectory));
   const free = bavail * bsize;
   const detail = `${(free / 1e9).toFixed(1)} GB free for ${dataDirectory}`;
   return [
@@ -93,12 +102,15 @@ async function disk({ dataDirectory }: Examined): Promise<Omit<Finding, 'name'>[
   ];
 }
 
+/** The folder itself, or the one in which it would be made. */
+function nearestFolder(path: string): string {
+  return existsSync(path) ? path : nearestFolder(dirname(path));
+}
+
 async function credential(
   config: Examined,
   { online, findCredential }: DiagnoseOptions,
 ): Promise<Omit<Finding, 'name'>[]> {
-  // Only a refreshed login is kept there; a folder that cannot be made is the storage's finding.
-  await mkdir(config.dataDirectory, { recursive: true, mode: 0o711 }).catch(() => {});
   const found = await findCredential();
   if (!found.ok) return [{ state: 'problem', detail: found.problem.message }];
   const { validUntil } = found.credential;
@@ -131,24 +143,11 @@ async function credential(
   }
 }
 
-async function launcher(): Promise<Omit<Finding, 'name'>[]> {
-  const { exitCode, failure } = await launch({
-    command: { file: '/bin/sh', args: ['-c', 'exit 7'], env: {}, cwd: '/' },
-  }).exited;
-  if (exitCode === 7) return [{ state: 'ok', detail: 'starts and reaps a family of processes' }];
-  return [
-    { state: 'problem', detail: failure?.message ?? `a test run ended with ${exitCode}`, repair: 'install perl-base' },
-  ];
-}
-
-function isolation({ runUid }: Examined): Omit<Finding, 'name'> {
-  const who =
-    process.getuid?.() === 0
-      ? `uid ${runUid} in fresh and named workspaces, the owner's uid elsewhere`
-      : 'the same user as the service';
+function isolation(): Omit<Finding, 'name'> {
   return {
     state: 'warn',
-    detail: `L1: a clean environment, own folders and limits; runs are ${who}. It hides no file that user may read`,
+    detail:
+      'L1: a clean environment, own folders, limits and a watch over processes. It keeps a run from no file and no network address that the user of the run may reach',
     repair: 'run it in a container or as a user of its own where the prompts are not yours',
   };
 }

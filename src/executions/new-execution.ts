@@ -41,6 +41,10 @@ export async function newExecution(
     session !== undefined && request.workspace === undefined && caller.directory === undefined
       ? { workspace: session.workspace, directory: session.directory }
       : await resolveWorkspace({ id, request, caller }, settings);
+  if ((request.retry?.max ?? 0) > 0 && place.workspace !== id) {
+    const message = 'starts again from an empty workspace, so it is only possible in a fresh one of the run’s own';
+    throw new ServiceError('invalid_request', `retry ${message}`, { data: { errors: [{ path: 'retry', message }] } });
+  }
   const sessionId = session?.id ?? newId();
   const sessionRecord: SessionRecord = {
     id: sessionId,

@@ -66,8 +66,13 @@ export async function removeRunFolder(dataDirectory: string, executionId: string
   await rm(runFolder(dataDirectory, executionId), { recursive: true, force: true, maxRetries: 3 });
 }
 
-/** Empties a fresh workspace and its session's folder, for another attempt from the start. */
-export async function emptyForRetry(directories: RunDirectories): Promise<void> {
+/**
+ * Empties a fresh workspace and its session's folder, for another attempt from the start.
+ * @throws Error for any other workspace: what is in it is not the run's to remove
+ */
+export async function emptyForRetry({ execution }: ExecutionRecord, directories: RunDirectories): Promise<void> {
+  if (execution.workspace !== execution.id)
+    throw new Error(`${execution.workspace} is not a fresh workspace; it is never emptied`);
   for (const path of [directories.workspace, directories.config]) {
     for (const entry of await readdir(path)) await rm(join(path, entry), { recursive: true, force: true });
   }

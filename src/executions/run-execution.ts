@@ -53,7 +53,7 @@ async function attempts(context: RunContext, live: LiveExecution): Promise<Outco
     const waiting = new AbortController();
     live.onStop(() => waiting.abort());
     await delay(delayMs, undefined, { signal: waiting.signal }).catch(() => {});
-    await emptyForRetry(place.directories);
+    await emptyForRetry(live.record, place.directories);
   }
 }
 

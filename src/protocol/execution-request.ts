@@ -129,10 +129,6 @@ export function parseExecutionRequest(input: unknown): ExecutionRequest {
   if (unbuilt.length > 0) {
     throw new ServiceError('not_implemented', `${unbuilt.join(', ')}: not built yet; leave it out of the request`);
   }
-  if (request.retry !== undefined && request.retry.max > 0 && request.workspace !== undefined) {
-    const message = 'is only possible in a fresh workspace: leave out workspace, or retry';
-    throw new ServiceError('invalid_request', `retry ${message}`, { data: { errors: [{ path: 'retry', message }] } });
-  }
   return request;
 }
 

@@ -108,6 +108,19 @@ it('a transient failure is tried again only when asked, as a new attempt in the 
   expect(once.model.requests).toHaveLength(4);
 });
 
+it('a retry is refused wherever it would empty something that is not the run’s own', async () => {
+  const { start, run, folder } = await executor({
+    env: { CLAUDE_BIN: fakeClaude('succeeds'), CC_WORKSPACES: 'app=/tmp' },
+  });
+  const retry = { max: 1 };
+  const refused = { code: 'invalid_request', data: { errors: [{ path: 'retry' }] } };
+  const { sessionId } = (await run({ prompt: 'x' })).execution;
+  await expect(start({ prompt: 'x', retry }, { tenant: 'local', directory: folder })).rejects.toMatchObject(refused);
+  await expect(start({ prompt: 'x', retry, workspace: 'shop' })).rejects.toMatchObject(refused);
+  await expect(start({ prompt: 'x', retry, workspace: 'lent:app' })).rejects.toMatchObject(refused);
+  await expect(start({ prompt: 'x', retry, sessionId: sessionId ?? '' })).rejects.toMatchObject(refused);
+});
+
 it.runIf(has('root'))('bypassPermissions is refused where the run would be root', async () => {
   const { run, folder } = await executor();
   const directory = join(folder, 'roots');

@@ -26,7 +26,6 @@ it.each([
   ['a tool rule that is a flag', { prompt: 'x', allowedTools: ['--add-dir'] }, 'allowedTools.0', /tool name/],
   ['a workspace that climbs', { prompt: 'x', workspace: '../x' }, 'workspace', /workspace name/],
   ['a session that is no id', { prompt: 'x', sessionId: 'nonsense' }, 'sessionId', /UUID/],
-  ['a retry in a named workspace', { prompt: 'x', workspace: 'a', retry: { max: 1 } }, 'retry', /fresh workspace/],
   [
     'seventeen metadata',
     { prompt: 'x', metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, ''])) },
