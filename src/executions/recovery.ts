@@ -67,5 +67,5 @@ async function endLost(context: RunContext, record: ExecutionRecord, outcome: Ou
   await writer.flush();
   await storage.releaseClaims(id);
   await removeRunFolder(settings.dataDirectory, id);
-  logger.warn({ executionId: id, swept }, 'ended an execution that a dead service had left');
+  logger.info({ executionId: id, swept }, 'ended an execution that a dead service had left');
 }

@@ -140,5 +140,22 @@ function toIssues(issue: z.core.$ZodIssue): Issue[] {
   if (issue.code === 'invalid_key') {
     return issue.issues.map((inner) => ({ path: path.join('.'), message: inner.message }));
   }
-  return [{ path: path.join('.'), message: issue.message }];
+  return [{ path: path.join('.'), message: plainText(issue) }];
+}
+
+/** The words of a schema's own refusals, in the form of all others: they follow the field's name. */
+function plainText(issue: z.core.$ZodIssue): string {
+  if (!/^(Too (small|big)|Invalid )/.test(issue.message)) return issue.message;
+  switch (issue.code) {
+    case 'too_small':
+      return `must be ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`;
+    case 'too_big':
+      return `must be at most ${issue.maximum}`;
+    case 'invalid_type':
+      return issue.message.endsWith('received undefined') ? 'is missing' : `must be of type ${issue.expected}`;
+    case 'invalid_value':
+      return `must be one of ${issue.values.map(String).join(', ')}`;
+    default:
+      return issue.message;
+  }
 }
