@@ -51,9 +51,8 @@ export class Executions {
     this.#dispatcher.assertRoom();
     const { storage, settings } = this.#context;
     const { record, session } = await newExecution(request, caller, { storage, settings });
-    const { created, record: stored } = await storage.createExecution(record, queuedEvent(record));
+    const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), session);
     if (!created) return repeated(stored, record);
-    await storage.putSession(session);
     this.dispatch(record);
     return this.#withPosition(record.execution);
   }

@@ -81,10 +81,14 @@ export interface RetentionReport {
  */
 export interface Storage {
   /**
-   * Stores a new execution with its first event. With an idempotency key that the tenant has used before, stores
-   * nothing and returns the record of that time.
+   * Stores a new execution with its first event, and the session it belongs to. With an idempotency key that the
+   * tenant has used before, stores nothing and returns the record of that time.
    */
-  createExecution(record: ExecutionRecord, first: StoredEvent): Promise<{ created: boolean; record: ExecutionRecord }>;
+  createExecution(
+    record: ExecutionRecord,
+    first: StoredEvent,
+    session?: SessionRecord,
+  ): Promise<{ created: boolean; record: ExecutionRecord }>;
   getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined>;
   listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }>;
   /** Executions of any tenant that have not finished, oldest first. */

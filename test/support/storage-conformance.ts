@@ -74,6 +74,14 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
       expect(await storage.getExecution('local', second.execution.id)).toBeUndefined();
     });
 
+    test('a session is stored with its execution, and not with a repeated submit', async () => {
+      const [kept, unused] = [newId(), newId()];
+      await storage.createExecution(recordOf({ idempotencyKey: 'k' }), eventOf(1), sessionOf(kept));
+      await storage.createExecution(recordOf({ idempotencyKey: 'k' }), eventOf(1), sessionOf(unused));
+      expect(await storage.getSession('local', kept)).toEqual(sessionOf(kept));
+      expect(await storage.getSession('local', unused)).toBeUndefined();
+    });
+
     test('tenants do not share idempotency keys', async () => {
       await create({ idempotencyKey: 'k' });
       const other = await storage.createExecution(recordOf({ idempotencyKey: 'k', tenant: 'other' }), eventOf(1));

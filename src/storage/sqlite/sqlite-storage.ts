@@ -68,8 +68,16 @@ class SqliteStorage implements Storage {
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
 
-  createExecution(record: ExecutionRecord, first: StoredEvent): Promise<{ created: boolean; record: ExecutionRecord }> {
-    return this.#queue.submit(() => this.#executions.create(record, first));
+  createExecution(
+    record: ExecutionRecord,
+    first: StoredEvent,
+    session?: SessionRecord,
+  ): Promise<{ created: boolean; record: ExecutionRecord }> {
+    return this.#queue.submit(() => {
+      const outcome = this.#executions.create(record, first);
+      if (outcome.created && session !== undefined) this.#sessions.put(session);
+      return outcome;
+    });
   }
 
   async getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined> {
