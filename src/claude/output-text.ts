@@ -1,5 +1,6 @@
 import type { EventDataOf, EventType, StoredEvent } from '../protocol/events.ts';
 import { EVENT_DATA } from '../protocol/events.ts';
+import { GrowingText } from './growing-text.ts';
 import type { KnownMessage } from './messages.ts';
 import { AssistantMessage } from './messages.ts';
 
@@ -9,7 +10,7 @@ const MAX_CHARACTERS = 4 * 1024 * 1024;
 interface TextBlock {
   messageId: string;
   index: number;
-  text: string;
+  text: GrowingText;
   /** The CLI has printed the finished block; its text is final. */
   confirmed: boolean;
 }
@@ -26,9 +27,9 @@ export class OutputText {
     if (parentToolUseId !== null || text === undefined) return;
     const block = this.#blocks.findLast((known) => known.messageId === messageId && known.index === blockIndex);
     if (block === undefined) {
-      this.#add({ messageId, index: blockIndex, text, confirmed: false });
+      this.#add({ messageId, index: blockIndex, confirmed: false }, text);
     } else {
-      block.text = tail(block.text + text);
+      block.text.append(text);
       this.#grow(text.length);
     }
   }
@@ -54,7 +55,7 @@ export class OutputText {
 
   toString(): string {
     return this.#blocks
-      .map((block) => block.text)
+      .map((block) => block.text.toString())
       .join('\n\n')
       .slice(-MAX_CHARACTERS);
   }
@@ -62,9 +63,9 @@ export class OutputText {
   #confirm(messageId: string, text: string): void {
     const draft = this.#blocks.find((block) => block.messageId === messageId && !block.confirmed);
     if (draft === undefined) {
-      this.#add({ messageId, index: this.#nextIndex(messageId), text: tail(text), confirmed: true });
+      this.#add({ messageId, index: this.#nextIndex(messageId), confirmed: true }, text);
     } else {
-      draft.text = tail(text);
+      draft.text.replace(text);
       draft.confirmed = true;
     }
   }
@@ -73,9 +74,11 @@ export class OutputText {
     return this.#blocks.filter((block) => block.messageId === messageId).length;
   }
 
-  #add(block: TextBlock): void {
-    this.#blocks.push(block);
-    this.#grow(block.text.length);
+  #add(block: Omit<TextBlock, 'text'>, text: string): void {
+    const growing = new GrowingText(MAX_CHARACTERS);
+    growing.append(text);
+    this.#blocks.push({ ...block, text: growing });
+    this.#grow(growing.length);
   }
 
   #grow(characters: number): void {
@@ -86,10 +89,6 @@ export class OutputText {
       this.#characters -= this.#blocks.shift()?.text.length ?? 0;
     }
   }
-}
-
-function tail(text: string): string {
-  return text.length > 2 * MAX_CHARACTERS ? text.slice(-MAX_CHARACTERS) : text;
 }
 
 /** Folds stored events into the text; what is not about text is passed over. */
