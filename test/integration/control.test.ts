@@ -124,15 +124,19 @@ it('the queue is bounded', async () => {
   expect(id).not.toBe('');
 });
 
-it('tools that leave every kind of child behind leave none after cancel', async () => {
-  const mark = newMark();
-  const command = `setsid sleep ${mark} & nohup sleep ${mark} >/dev/null 2>&1 & (setsid sh -c 'sleep ${mark} & sleep ${mark}' &) ; env -i setsid sleep ${mark} & tail -f /dev/null`;
-  const { start, follow, service } = await executor({
-    script: [{ kind: 'tool_use', tools: [{ name: 'Bash', input: { command, description: 'x' } }] }],
-  });
-  const { id } = await start({ prompt: 'x', allowedTools: ['Bash'] });
-  await waitUntil('the children run', () => withArgument(mark).length >= 4);
-  await service.executions.cancel(id, CALLER);
-  expect((await follow(id)).execution.outcome?.kind).toBe('cancelled');
-  expect(withArgument(mark)).toEqual([]);
-});
+it.each(['cancel', 'the time limit'])(
+  'tools that leave every kind of child behind leave none after %s',
+  async (end) => {
+    const mark = newMark();
+    const command = `setsid sleep ${mark} & nohup sleep ${mark} >/dev/null 2>&1 & (setsid sh -c 'sleep ${mark} & sleep ${mark}' &) ; env -i setsid sleep ${mark} & tail -f /dev/null`;
+    const { start, follow, service } = await executor({
+      script: [{ kind: 'tool_use', tools: [{ name: 'Bash', input: { command, description: 'x' } }] }],
+    });
+    const limit = end === 'cancel' ? {} : { timeLimitMs: 4_000 };
+    const { id } = await start({ prompt: 'x', allowedTools: ['Bash'], ...limit });
+    await waitUntil('the children run', () => withArgument(mark).length >= 4);
+    if (end === 'cancel') await service.executions.cancel(id, CALLER);
+    expect((await follow(id)).execution.outcome?.kind).toBe(end === 'cancel' ? 'cancelled' : 'timed_out');
+    expect(withArgument(mark)).toEqual([]);
+  },
+);

@@ -13,6 +13,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { RunCli } from '../../src/model-gateway/login-keeper.ts';
 import { LoginKeeper } from '../../src/model-gateway/login-keeper.ts';
+import { has } from '../support/capabilities.ts';
 import { CLAUDE_BIN, claudeEnv } from '../support/run-claude.ts';
 
 /*
@@ -145,36 +146,42 @@ async function writeLogin(expiresAt: number): Promise<string> {
   return whole;
 }
 
-test('the real CLI refreshes an expired login on a copy, once, and the operator file gets the new one', async () => {
-  await writeLogin(Date.now() - 1000);
-  const proxy = await startLoginServer(() => tokens('new'));
-  const { runCli, runs } = realCli(proxy);
-  const keeper = new LoginKeeper({ file, dataDir, runCli });
-  expect(await Promise.all([keeper.current(), keeper.current(), keeper.current()])).toEqual(
-    Array(3).fill('sk-ant-oat01-new'),
-  );
-  expect(runs).toHaveLength(1);
-  expect(seen.filter((one) => one.refreshToken !== undefined)).toEqual([
-    { call: 'POST platform.claude.com/v1/oauth/token', refreshToken: 'sk-ant-ort01-old' },
-  ]);
-  expect(seen.some((one) => one.call.includes('/v1/messages'))).toBe(false);
-  expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({
-    claudeAiOauth: { accessToken: 'sk-ant-oat01-new', refreshToken: 'sk-ant-ort01-new', subscriptionType: 'max' },
-  });
-  expect(keeper.validUntil).toBeDefined();
-  expect(await readdir(dataDir)).toEqual([]);
-});
+test.runIf(has('openssl'))(
+  'the real CLI refreshes an expired login on a copy, once, and the operator file gets the new one',
+  async () => {
+    await writeLogin(Date.now() - 1000);
+    const proxy = await startLoginServer(() => tokens('new'));
+    const { runCli, runs } = realCli(proxy);
+    const keeper = new LoginKeeper({ file, dataDir, runCli });
+    expect(await Promise.all([keeper.current(), keeper.current(), keeper.current()])).toEqual(
+      Array(3).fill('sk-ant-oat01-new'),
+    );
+    expect(runs).toHaveLength(1);
+    expect(seen.filter((one) => one.refreshToken !== undefined)).toEqual([
+      { call: 'POST platform.claude.com/v1/oauth/token', refreshToken: 'sk-ant-ort01-old' },
+    ]);
+    expect(seen.some((one) => one.call.includes('/v1/messages'))).toBe(false);
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({
+      claudeAiOauth: { accessToken: 'sk-ant-oat01-new', refreshToken: 'sk-ant-ort01-new', subscriptionType: 'max' },
+    });
+    expect(keeper.validUntil).toBeDefined();
+    expect(await readdir(dataDir)).toEqual([]);
+  },
+);
 
-test('the real CLI refreshes a login with time left when the API has refused its token', async () => {
-  await writeLogin(Date.now() + 3_600_000);
-  const { runCli } = realCli(await startLoginServer(() => tokens('new')));
-  const keeper = new LoginKeeper({ file, dataDir, runCli });
-  expect(await keeper.current()).toBe('sk-ant-oat01-old');
-  await keeper.refresh('sk-ant-oat01-old');
-  expect(await keeper.current()).toBe('sk-ant-oat01-new');
-});
+test.runIf(has('openssl'))(
+  'the real CLI refreshes a login with time left when the API has refused its token',
+  async () => {
+    await writeLogin(Date.now() + 3_600_000);
+    const { runCli } = realCli(await startLoginServer(() => tokens('new')));
+    const keeper = new LoginKeeper({ file, dataDir, runCli });
+    expect(await keeper.current()).toBe('sk-ant-oat01-old');
+    await keeper.refresh('sk-ant-oat01-old');
+    expect(await keeper.current()).toBe('sk-ant-oat01-new');
+  },
+);
 
-test('a refresh that the login server refuses leaves the operator file as it was', async () => {
+test.runIf(has('openssl'))('a refresh that the login server refuses leaves the operator file as it was', async () => {
   const before = await writeLogin(Date.now() - 1000);
   const refusal = {
     status: 400,
@@ -187,12 +194,15 @@ test('a refresh that the login server refuses leaves the operator file as it was
   expect(await readdir(dataDir)).toEqual([]);
 });
 
-test('a login server out of reach leaves everything as it was, and a token that still works is used', async () => {
-  const before = await writeLogin(Date.now() + 60_000);
-  await makeCertificate();
-  const { runCli } = realCli('http://127.0.0.1:9');
-  const keeper = new LoginKeeper({ file, dataDir, runCli });
-  expect(await keeper.current()).toBe('sk-ant-oat01-old');
-  await expect(keeper.refresh('sk-ant-oat01-old')).rejects.toThrow('did not answer');
-  expect(await readFile(file, 'utf8')).toBe(before);
-});
+test.runIf(has('openssl'))(
+  'a login server out of reach leaves everything as it was, and a token that still works is used',
+  async () => {
+    const before = await writeLogin(Date.now() + 60_000);
+    await makeCertificate();
+    const { runCli } = realCli('http://127.0.0.1:9');
+    const keeper = new LoginKeeper({ file, dataDir, runCli });
+    expect(await keeper.current()).toBe('sk-ant-oat01-old');
+    await expect(keeper.refresh('sk-ant-oat01-old')).rejects.toThrow('did not answer');
+    expect(await readFile(file, 'utf8')).toBe(before);
+  },
+);

@@ -42,6 +42,11 @@ export const CAPABILITIES = {
     howToGet: 'apt-get install bsdutils',
     present: () => runs('script', ['-qec', 'true', '/dev/null']),
   },
+  openssl: {
+    what: 'openssl: certificates for servers with TLS',
+    howToGet: 'apt-get install openssl',
+    present: () => runs('openssl', ['version']),
+  },
   root: {
     what: 'root: runs under another user',
     howToGet: 'run as root, in a container for example',
