@@ -11,6 +11,7 @@ import { Executions } from './executions/executions.ts';
 import type { Caller } from './executions/new-execution.ts';
 import { recover } from './executions/recovery.ts';
 import type { GatewayAccess } from './executions/run-context.ts';
+import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
 import { newId } from './protocol/ids.ts';
@@ -52,11 +53,13 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     ]);
     if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
     const access = await openGateway(config, { found, logger });
+    const launchers = new SpareLauncher();
     const context = {
       storage,
       eventLog: new EventLog(storage),
       access,
       binary,
+      launchers,
       logger,
       settings: { ...config, instanceId, serviceUid: process.getuid?.() },
     };
@@ -72,6 +75,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       closing.abort();
       await closeAll([
         () => executions.close({ force }),
+        async () => launchers.close(),
         () => recovering,
         () => housekeeping,
         async () => (access.open ? access.gateway.close() : undefined),

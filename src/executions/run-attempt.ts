@@ -74,6 +74,7 @@ async function start(
     command,
     ...(identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } }),
     maxLineBytes: context.settings.maxLineBytes,
+    spare: context.launchers,
     onStderr: (text) => {
       if (canStore(context, live)) live.writer.append('claude.stderr', { text });
     },

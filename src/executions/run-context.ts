@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { ClaudeBinary } from '../claude/binary.ts';
 import type { EventLog } from '../event-log/event-log.ts';
+import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { NewExecutionSettings } from './new-execution.ts';
@@ -16,6 +17,7 @@ export interface RunContext {
   eventLog: EventLog;
   access: GatewayAccess;
   binary: ClaudeBinary;
+  launchers: SpareLauncher;
   logger: Logger;
   settings: NewExecutionSettings & {
     runUid: number;

@@ -3,6 +3,8 @@
 #
 #   perl launcher.pl --parent PID [--uid N --gid N] [--limit NAME=VALUE]... -- /ABSOLUTE/COMMAND [ARGS]
 #
+#   perl launcher.pl --wait --parent PID       started ahead: the rest comes on fd 4 (see wait_for_start)
+#
 # fd 3: status, one JSON object a line: started, paused, resumed, failed, exited. fd 4: control, one word a line: pause,
 # resume, interrupt, terminate, kill; its end means that the service is gone. Exit: that of the command (128+n for signal
 # n), or 125 usage and set-up, 126 not executable, 127 not found; only the status line tells those from the command's own.
@@ -44,14 +46,34 @@ sub fail {
     POSIX::_exit($exit);
 }
 
+# Started ahead, before it is known what to run: the first line on fd 4 is `start BYTES`, and behind it come, each ended by
+# a NUL, the working directory, the number of arguments, the arguments, and the environment as NAME=VALUE.
+sub wait_for_start {
+    my ($start, $size) = ('', undef);
+    while (!defined $size || length $start < $size) {
+        my $got = sysread $control, $start, 65536, length $start;
+        POSIX::_exit(0) if !$got;    # the service is gone, or needs no further run
+        $size = $1 if !defined $size && $start =~ s/\Astart (\d{1,9})\n//;
+        fail(125, 'EINVAL', 'bad start') if !defined $size && length $start > 32;
+    }
+    $words = substr $start, $size, length($start) - $size, '';
+    my ($directory, $count, @rest) = split /\0/, $start, -1;
+    pop @rest;
+    @ARGV = splice @rest, 0, $count;
+    %ENV = map { split /=/, $_, 2 } @rest;
+    chdir $directory or fail(125, 'ECHDIR', "working directory $directory: $!");
+    parse_arguments();
+}
+
 sub parse_arguments {
+    $option{wait} = 1, shift @ARGV if @ARGV && $ARGV[0] eq '--wait';
     while (@ARGV && (my $name = shift @ARGV) ne '--') {
         my $value = shift(@ARGV) // '';
         if ($name =~ /\A--(parent|uid|gid)\z/ && $value =~ /\A[1-9]\d{0,9}\z/) { $option{substr $name, 2} = 0 + $value }
         elsif ($name eq '--limit' && $value =~ /\A(\w+)=(\d{1,18})\z/ && exists $LIMITS{$1}) { $limit{$1} = 0 + $2 }
         else { fail(125, 'EINVAL', "bad option $name $value") }
     }
-    my $wrong = !$option{parent} ? '--parent is missing' : !@ARGV ? 'there is no command after --'
+    my $wrong = !$option{parent} ? '--parent is missing' : $option{wait} && !@ARGV ? return : !@ARGV ? 'there is no command after --'
         : !$option{uid} != !$option{gid} ? '--uid and --gid go together'
         # The kernel counts processes per uid: without a uid of its own the run would be charged for the service's.
         : exists $limit{nproc} && !$option{uid} ? '--limit nproc needs --uid' : undef;
@@ -247,6 +269,7 @@ open $control, '<&=', 4 or fail(125, 'EBADF', 'fd 4 is not open');
 fail(125, 'EBADF', 'fd 3 is not open') if !$status;
 eval { become_launcher(); 1 } or fail(125, 'ESETUP', $@);
 fail(125, 'ESRCH', 'the service has ended') if getppid() != $option{parent};    # perhaps before prctl asked for a signal
+wait_for_start() if $option{wait};
 start_command();
 wait_for_news() while !defined $cli_status && !$kill_now && !($deadline && now() >= $deadline);
 my ($swept, $left) = end_family();

@@ -5,6 +5,7 @@ import { failureReported, failureToSpawn, LaunchError, type LaunchFailure } from
 import { DEFAULT_LIMITS, type Identity, type Limits, launcherArguments } from './launcher-arguments.ts';
 import { type LauncherStatus, parseStatus, signalName } from './launcher-status.ts';
 import { RUN_MARKER, sweepMarked } from './marker-sweep.ts';
+import { type SpareLauncher, startMessage } from './spare-launcher.ts';
 
 /** What to run: an absolute path, arguments as they are (never a shell), and the whole environment: nothing is added. */
 export interface LaunchCommand {
@@ -21,6 +22,8 @@ export interface LaunchOptions {
   limits?: Partial<Limits>;
   /** The Perl interpreter; `/usr/bin/perl` when left out. */
   perl?: string;
+  /** Where a launcher may wait already. */
+  spare?: SpareLauncher;
 }
 
 /** How the command ended. One of `exitCode`, `signal` and `failure` is set, unless it could not be killed. */
@@ -75,6 +78,13 @@ export function launch(options: LaunchOptions): LaunchedProcess {
   }
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const argv = launcherArguments({ parentPid: process.pid, identity: options.identity, limits, command });
+  const waiting = options.spare?.take();
+  if (waiting !== undefined) {
+    const [, ...told] = argv;
+    const launched = supervise(waiting, env[RUN_MARKER]);
+    writable(waiting, 4).write(startMessage(told, command));
+    return launched;
+  }
   const child = spawnDetached(perl, argv, { env, cwd });
   if (child instanceof Error) {
     return notStarted(failureToSpawn(child, { perl, cwd }));
@@ -120,6 +130,7 @@ function notStarted(failure: Promise<LaunchFailure>): LaunchedProcess {
 }
 
 function supervise(child: ChildProcess, runId: string | undefined): LaunchedProcess {
+  holdOpen(child);
   const [stdin, control] = [writable(child, 0), writable(child, 4)];
   const [stdout, stderr, status] = [readable(child, 1), readable(child, 2), readable(child, 3)];
   // A broken pipe is no news: `exited` and the callbacks of writes tell it.
@@ -181,6 +192,14 @@ function supervise(child: ChildProcess, runId: string | undefined): LaunchedProc
     },
     exited,
   };
+}
+
+/** A launcher that waited did not keep this process alive; one with a run does. */
+function holdOpen(child: ChildProcess): void {
+  child.ref();
+  for (const stream of child.stdio) {
+    if (stream != null && 'ref' in stream && typeof stream.ref === 'function') stream.ref();
+  }
 }
 
 /** Marks a rejection as seen: whoever does not ask for the pid reads the same failure in `exited`. */
