@@ -44,7 +44,8 @@ async function outputOf({ stdout, exited }: LaunchedProcess): Promise<string> {
 it('a launcher that waited runs the command with exactly its arguments, environment and folder', async () => {
   const [pid] = await ready();
   const env = { A: 'x=y', EMPTY: '', LONG: 'ä'.repeat(40_000), LINES: 'one\ntwo' };
-  const script = 'pwd; echo "$A|$EMPTY|$(printf %s "$LONG" | /usr/bin/wc -c)|$LINES|$1|$2"; env | cut -d= -f1 | sort | tr "\\n" " "';
+  const script =
+    'pwd; echo "$A|$EMPTY|$(printf %s "$LONG" | /usr/bin/wc -c)|$LINES|$1|$2"; env | cut -d= -f1 | sort | tr "\\n" " "';
   const run = start('/bin/sh', ['-c', script, 'sh', 'two words', 'ünï'], { env, cwd: '/usr' });
   expect(run.pid).toBe(pid);
   const output = await outputOf(run);
