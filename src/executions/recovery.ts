@@ -66,6 +66,6 @@ async function endLost(context: RunContext, record: ExecutionRecord, outcome: Ou
   writer.append('execution.finished', { outcome, receiptId: null }, execution);
   await writer.flush();
   await storage.releaseClaims(id);
-  await removeRunFolder(settings.dataDirectory, id);
+  await removeRunFolder(settings.dataDirectory, id, logger);
   logger.info({ executionId: id, swept }, 'ended an execution that a dead service had left');
 }

@@ -1,6 +1,7 @@
 import { chownSync, mkdirSync } from 'node:fs';
 import { chown, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Logger } from 'pino';
 import type { RunDirectories } from '../claude/command.ts';
 import { mcpConfigPath } from '../claude/command.ts';
 import type { Identity } from '../isolation/launcher-arguments.ts';
@@ -62,8 +63,12 @@ export async function writeOptionFiles(
   if (identity !== undefined) await chown(path, identity.uid, identity.gid);
 }
 
-export async function removeRunFolder(dataDirectory: string, executionId: string): Promise<void> {
-  await rm(runFolder(dataDirectory, executionId), { recursive: true, force: true, maxRetries: 3 });
+/** Removes a run's folder. One that a tool has locked against its owner stays, and is no reason to fail the run. */
+export async function removeRunFolder(dataDirectory: string, executionId: string, logger: Logger): Promise<void> {
+  const folder = runFolder(dataDirectory, executionId);
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 }).catch((error: unknown) =>
+    logger.warn({ err: error, executionId }, 'the folder of a run could not be removed'),
+  );
 }
 
 /**

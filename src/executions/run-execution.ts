@@ -24,17 +24,34 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
     // Stored before anything starts: after a crash, what is queued may run, and what is running must not run again.
     await context.storage.updateExecution(live.execution.id, live.record.fence, live.execution);
     const outcome = await attempts(context, live);
-    await removeRunFolder(dataDirectory, live.execution.id);
+    await removeRunFolder(dataDirectory, live.execution.id, context.logger);
     await finish(context, live, outcome);
   } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
-    // Another service took it over, or the storage is gone before anything ran: the next start ends or runs it.
-    context.logger.error({ err: error, executionId: live.execution.id }, 'the execution was given up');
-    live.givenUp.abort();
-    await live.writer.close().catch(() => {});
+    await endBroken(context, live, error);
   } finally {
     live.finished();
   }
+}
+
+/**
+ * Ends an execution that the service itself failed, so that nobody waits for it in vain. Where that cannot be stored, or
+ * another service has taken it over, its readers here are let go.
+ */
+async function endBroken(context: RunContext, live: LiveExecution, error: unknown): Promise<void> {
+  context.logger.error({ err: error, executionId: live.execution.id }, 'the service failed an execution');
+  const code = error instanceof ServiceError ? error.code : undefined;
+  if (code !== 'stale_writer' && live.execution.state !== 'finished') {
+    const reason = code === 'storage_unavailable' ? 'storage_full' : 'spawn_failed';
+    const message = `The service failed while it ran this: ${error instanceof Error ? error.message : String(error)}`;
+    const outcome: Outcome = { kind: 'failed', reason, message, exitCode: null, signal: null };
+    const stored = await finish(context, live, outcome).then(
+      () => true,
+      () => false,
+    );
+    if (stored) return;
+  }
+  live.givenUp.abort();
+  await live.writer.close().catch(() => {});
 }
 
 async function attempts(context: RunContext, live: LiveExecution): Promise<Outcome> {

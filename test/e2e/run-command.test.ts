@@ -151,6 +151,13 @@ it.runIf(has('root'))('a normal user runs it too', async () => {
   expect(await readFile(join(work, 'a.txt'), 'utf8')).toBe('mine');
 });
 
+it.runIf(has('root'))('a temporary folder that a tool locked does not keep the run from its end', async () => {
+  const command = 'mkdir -p "$TMPDIR/a/b" && chmod 000 "$TMPDIR/a" && echo locked';
+  const { run } = await machine([tool('Bash', { command, description: 'x' }), text('ok')], 65_534);
+  const { code, stdout } = await run(['run', 'hi', '--allow', 'Bash'], { uid: 65_534 });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 'ok\n' });
+});
+
 it('a Max token works like an API key, and neither is in the run’s environment', async () => {
   const show = tool('Bash', { command: 'env; tr "\\0" "\\n" < /proc/$PPID/environ', description: 'x' });
   for (const env of [

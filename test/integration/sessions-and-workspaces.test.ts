@@ -1,4 +1,4 @@
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { has } from '../support/capabilities.ts';
@@ -21,6 +21,17 @@ it('a session goes on with its history, in its workspace', async () => {
     workspace: first.execution.workspace,
   });
   expect(JSON.stringify(model.requests.at(-1)?.body)).toContain('Remember blue.');
+});
+
+it('a run that the service itself cannot carry out has an end, and its reader is told', async () => {
+  const { run, folder } = await executor({ env: { CLAUDE_BIN: fakeClaude('succeeds') } });
+  const { sessionId } = (await run({ prompt: 'x' })).execution;
+  const config = join(folder, 'data', 'sessions', sessionId ?? '');
+  await symlink('projects', join(config, 'projects')); // A loop where the program keeps its transcripts.
+  const { execution, events } = await run({ prompt: 'y', sessionId: sessionId ?? '' });
+  expect(execution.outcome).toMatchObject({ kind: 'failed', reason: 'spawn_failed' });
+  expect(execution.outcome?.message).toContain('ELOOP');
+  expect(events.at(-1)?.type).toBe('execution.finished');
 });
 
 it('an unknown session is refused', async () => {
