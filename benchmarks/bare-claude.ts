@@ -47,7 +47,7 @@ export async function bareClaude(url: string, { onChunk, env = {} }: BareRun): P
       ...identity,
     });
     const closed = once(child, 'close');
-    for (const message of [initializeMessage(request, undefined), userMessage(request.prompt)]) {
+    for (const message of [initializeMessage(request, undefined), userMessage(request.prompt, newId())]) {
       child.stdin.write(`${JSON.stringify(message)}\n`);
     }
     let tail = '';
@@ -85,7 +85,7 @@ async function commandIn(folder: string, url: string): Promise<ClaudeCommand> {
     model: 'sonnet',
     session: { id: newId(), resume: false },
     directories,
-    executionId: newId(),
+    runId: newId(),
     gateway: { baseUrl: url, token: 'sk-ant-api03-bench', credentialKind: 'api_key' },
     inherited: { PATH: process.env.PATH ?? '' },
   });

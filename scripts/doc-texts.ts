@@ -113,5 +113,12 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   credential_unusable: 'run `cc-executor doctor`',
   not_implemented: 'leave the field out',
   stale_writer: 'inside the service only: a late writer was refused',
+  unauthenticated: 'give it as `Authorization: Bearer`, or as `x-api-key`',
+  origin_refused: 'name the origin in `CC_ALLOWED_ORIGINS`',
+  method_not_allowed: '`Allow` names those that it takes',
+  request_timeout: 'headers, a JSON body, and every part of an upload have a time limit',
+  unsupported_media_type: 'JSON is sent as `application/json`, and nothing is sent compressed',
+  too_many: '`retryAfterMs` says when to try again',
+  not_running: 'made by clients that cannot reach it',
   internal: 'a defect; the service’s log has the details',
 };

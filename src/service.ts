@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -11,6 +10,7 @@ import { Executions } from './executions/executions.ts';
 import type { Caller } from './executions/new-execution.ts';
 import { recover } from './executions/recovery.ts';
 import type { GatewayAccess } from './executions/run-context.ts';
+import { removeFoldersOf } from './executions/run-directories.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
@@ -161,11 +161,7 @@ async function keepWithinLimits(storage: Storage, { retention }: Config): Promis
     recordsFinishedBefore: daysAgo(retention.recordDays),
     maxLogBytes: retention.maxLogBytes,
   });
-  const fresh = report.removedExecutions
-    .filter(({ id, workspace }) => id === workspace)
-    .map(({ directory }) => directory);
-  const sessions = report.removedSessions.map(({ configDirectory }) => configDirectory);
-  for (const folder of [...fresh, ...sessions]) await rm(folder, { recursive: true, force: true });
+  await removeFoldersOf(report);
 }
 
 async function closeAll(steps: (() => Promise<void>)[]): Promise<void> {

@@ -29,7 +29,8 @@ export interface CommandInputs {
   model: string;
   session: { id: string; resume: boolean };
   directories: RunDirectories;
-  executionId: string;
+  /** Marks the run's processes, see `RUN_MARKER`. */
+  runId: string;
   gateway: { baseUrl: string; token: string; credentialKind: 'api_key' | 'max' };
   inherited: Readonly<Record<string, string>>;
 }
@@ -92,13 +93,7 @@ function claudeArguments({ request, model, session, directories }: CommandInputs
   ];
 }
 
-function claudeEnvironment({
-  request,
-  directories,
-  executionId,
-  gateway,
-  inherited,
-}: CommandInputs): Record<string, string> {
+function claudeEnvironment({ request, directories, runId, gateway, inherited }: CommandInputs): Record<string, string> {
   return {
     ...inherited,
     ...request.env,
@@ -116,7 +111,7 @@ function claudeEnvironment({
     CLAUDE_CODE_STREAM_EVENT_HOLD_MS: '30',
     ANTHROPIC_BASE_URL: gateway.baseUrl,
     [gateway.credentialKind === 'api_key' ? 'ANTHROPIC_API_KEY' : 'CLAUDE_CODE_OAUTH_TOKEN']: gateway.token,
-    [RUN_MARKER]: executionId,
+    [RUN_MARKER]: runId,
   };
 }
 
@@ -137,10 +132,14 @@ export function initializeMessage(request: ExecutionRequest, jsonSchema: object 
   };
 }
 
-/** A user turn. `client_composed` makes the text literal: no `@file` is attached and no `/command` runs. */
-export function userMessage(text: string): object {
+/**
+ * A user turn. `client_composed` makes the text literal: no `@file` is attached and no `/command` runs. The result of the
+ * turn names `uuid` among its `user_message_uuids` (2.1.330).
+ */
+export function userMessage(text: string, uuid: string): object {
   return {
     type: 'user',
+    uuid,
     message: { role: 'user', content: [{ type: 'text', text }] },
     parent_tool_use_id: null,
     session_id: '',

@@ -12,6 +12,9 @@ export interface Observed {
   /** A usage limit was hit; its reset time when the CLI told it. */
   usageLimit: { resetAt: string | null } | undefined;
   denials: { toolUseId: string; name: string }[];
+  /** Of all results together; `durationMs` in ms. */
+  turns: number;
+  durationMs: number;
 }
 
 export function nothingObserved(): Observed {
@@ -22,6 +25,8 @@ export function nothingObserved(): Observed {
     assistantError: undefined,
     usageLimit: undefined,
     denials: [],
+    turns: 0,
+    durationMs: 0,
   };
 }
 
@@ -45,6 +50,8 @@ export function observe(observed: Observed, message: KnownMessage): void {
       break;
     case 'result':
       observed.result = message;
+      observed.turns += message.num_turns;
+      observed.durationMs += message.duration_ms;
       observed.denials = message.permission_denials.map(({ tool_use_id, tool_name }) => ({
         toolUseId: tool_use_id,
         name: tool_name,

@@ -146,15 +146,19 @@ function withTail(stderrTail: string): string {
     : ` Its last words on stderr: ${stderrTail.trim()}`;
 }
 
-/** The result as callers see it; turns, usage and cost count the whole process. */
-export function toExecutionResult(result: ResultMessage, structured: unknown): ExecutionResult {
+/** The result as callers see it; turns, times, usage and cost count the whole process. */
+export function toExecutionResult(
+  result: ResultMessage,
+  { turns, durationMs }: Pick<Observed, 'turns' | 'durationMs'>,
+  structured: unknown,
+): ExecutionResult {
   const models = Object.values(result.modelUsage);
   const sum = (pick: (usage: (typeof models)[number]) => number): number =>
     Math.round(models.reduce((total, usage) => total + pick(usage), 0));
   return {
     text: result.result ?? '',
     structured: structured ?? null,
-    turns: Math.round(result.num_turns),
+    turns: Math.round(turns),
     usage: {
       inputTokens: sum((usage) => usage.inputTokens),
       outputTokens: sum((usage) => usage.outputTokens),
@@ -162,7 +166,7 @@ export function toExecutionResult(result: ResultMessage, structured: unknown): E
       cacheCreationTokens: sum((usage) => usage.cacheCreationInputTokens),
       costUsd: result.total_cost_usd,
     },
-    durationMs: result.duration_ms,
+    durationMs,
     apiDurationMs: result.duration_api_ms,
   };
 }

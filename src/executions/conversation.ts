@@ -6,6 +6,7 @@ import type { OutputContract } from '../claude/structured-output.ts';
 import { repairPrompt } from '../claude/structured-output.ts';
 import { createTranslator } from '../claude/translate.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import { newId } from '../protocol/ids.ts';
 import type { LiveExecution } from './live-execution.ts';
 
 /**
@@ -24,6 +25,9 @@ export class Conversation {
   readonly #contract: OutputContract | undefined;
   readonly #translate = createTranslator();
   #repairsLeft: number;
+  /** User turns that no result has answered yet. The CLI's own count does not hold those on their way to it. */
+  readonly #unanswered = new Set<string>();
+  #state: 'talking' | 'over' = 'talking';
   #resolveTurnEnded: () => void = () => {};
 
   constructor(live: LiveExecution, claude: ClaudeProcess, contract: OutputContract | undefined) {
@@ -39,7 +43,20 @@ export class Conversation {
   /** Sends the options and the prompt, without waiting for the CLI to be ready: it reads them when it is. */
   start(request: ExecutionRequest): void {
     void this.#claude.send(initializeMessage(request, this.#contract?.cliSchema));
-    void this.#claude.send(userMessage(request.prompt));
+    this.#say(request.prompt);
+  }
+
+  /** Adds a user turn behind the current one; false when the last turn is over. */
+  addTurn(text: string): boolean {
+    if (this.#state === 'over' || this.#live.stop !== undefined) return false;
+    this.#say(text);
+    return true;
+  }
+
+  #say(text: string): void {
+    const uuid = newId();
+    this.#unanswered.add(uuid);
+    void this.#claude.send(userMessage(text, uuid));
   }
 
   /** @param store false once the log takes no more events of this run */
@@ -59,18 +76,28 @@ export class Conversation {
   }
 
   #result(result: ResultMessage): void {
-    if (result.queued_turn_count > 0) return;
+    this.#answered(result.user_message_uuids);
+    const more = result.queued_turn_count > 0 || this.#unanswered.size > 0;
+    if (more && this.#live.stop === undefined) return;
     if (this.#contract !== undefined && this.#live.stop === undefined) {
       const answer = readAnswer(result, this.#contract);
       this.outputProblem = answer.problem;
       this.structured = answer.value;
       if (answer.problem !== undefined && this.#repairsLeft > 0) {
         this.#repairsLeft -= 1;
-        void this.#claude.send(userMessage(repairPrompt(answer.problem)));
+        this.#say(repairPrompt(answer.problem));
         return;
       }
     }
+    this.#state = 'over';
     this.#resolveTurnEnded();
+  }
+
+  /** A result that names none of our turns answers the oldest. */
+  #answered(uuids: readonly string[]): void {
+    const named = uuids.filter((uuid) => this.#unanswered.delete(uuid));
+    const [oldest] = this.#unanswered;
+    if (named.length === 0 && oldest !== undefined) this.#unanswered.delete(oldest);
   }
 }
 

@@ -14,6 +14,9 @@ export interface Dispatcher {
   queuePosition(executionId: string): number | null;
   /** Takes a waiting execution out of the queue; false when it is not waiting. */
   withdraw(executionId: string): boolean;
+  /** Starts nothing more; what waits stays where it is. */
+  stop(): void;
+  load(): { running: number; waiting: number };
 }
 
 export interface InProcessOptions {
@@ -33,7 +36,7 @@ export class InProcessDispatcher implements Dispatcher {
   readonly #options: InProcessOptions;
   readonly #waiting: LiveExecution[] = [];
   #running = 0;
-  #state: 'idle' | 'starting' | 'start_again' = 'idle';
+  #state: 'idle' | 'starting' | 'start_again' | 'stopped' = 'idle';
   #retry: NodeJS.Timeout | undefined;
 
   constructor(options: InProcessOptions) {
@@ -67,7 +70,17 @@ export class InProcessDispatcher implements Dispatcher {
     return true;
   }
 
+  stop(): void {
+    this.#state = 'stopped';
+    clearTimeout(this.#retry);
+  }
+
+  load(): { running: number; waiting: number } {
+    return { running: this.#running, waiting: this.#waiting.length };
+  }
+
   #startSoon(): void {
+    if (this.#state === 'stopped') return;
     if (this.#state !== 'idle') {
       this.#state = 'start_again';
       return;
@@ -81,6 +94,7 @@ export class InProcessDispatcher implements Dispatcher {
       this.#state = 'starting';
       await this.#startWhatCan();
     } while (this.#needsAnotherRound());
+    if (this.#stopped()) return;
     this.#state = 'idle';
     clearTimeout(this.#retry);
     if (this.#waiting.length > 0 && this.#running < this.#options.maxConcurrent) {
@@ -92,12 +106,16 @@ export class InProcessDispatcher implements Dispatcher {
     return this.#state === 'start_again';
   }
 
+  #stopped(): boolean {
+    return this.#state === 'stopped';
+  }
+
   /** A key that an earlier execution waits for is not given to a later one. */
   async #startWhatCan(): Promise<void> {
     const { storage, instanceId, maxConcurrent } = this.#options;
     const blocked = new Set<string>();
     for (const live of [...this.#waiting]) {
-      if (this.#running >= maxConcurrent) return;
+      if (this.#running >= maxConcurrent || this.#stopped()) return;
       const keys = claimKeys(live);
       const executionId = live.execution.id;
       const free = !keys.some((key) => blocked.has(key));
@@ -110,7 +128,7 @@ export class InProcessDispatcher implements Dispatcher {
   }
 
   #run(live: LiveExecution): void {
-    if (!this.withdraw(live.execution.id)) {
+    if (this.#stopped() || !this.withdraw(live.execution.id)) {
       this.#release(live).catch(this.#options.onError);
       return;
     }

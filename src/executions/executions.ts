@@ -9,6 +9,7 @@ import { InProcessDispatcher } from './dispatcher.ts';
 import { LiveExecution } from './live-execution.ts';
 import { type Caller, newExecution } from './new-execution.ts';
 import type { RunContext } from './run-context.ts';
+import { removeFoldersOf } from './run-directories.ts';
 import { finish, runExecution } from './run-execution.ts';
 import { storedText } from './stored-text.ts';
 
@@ -24,7 +25,7 @@ export class Executions {
   readonly #context: RunContext;
   readonly #live = new Map<string, LiveExecution>();
   readonly #dispatcher: InProcessDispatcher;
-  #state: 'open' | 'closing' = 'open';
+  #state: 'open' | 'draining' = 'open';
 
   constructor(context: RunContext, limits: { maxConcurrent: number; queueLimit: number }) {
     this.#context = context;
@@ -44,8 +45,10 @@ export class Executions {
    * `not_implemented`, `shutting_down`, `storage_unavailable`
    */
   async start(input: unknown, caller: Caller): Promise<Execution> {
-    if (this.#state === 'closing')
-      throw new ServiceError('shutting_down', 'The service is shutting down; try again later');
+    if (this.#state === 'draining') {
+      const data = { retryAfterMs: 5_000 };
+      throw new ServiceError('shutting_down', 'The service is shutting down; try again later', { data });
+    }
     const request = parseExecutionRequest(input);
     if (request.outputSchema !== undefined) outputContract(request.outputSchema);
     this.#dispatcher.assertRoom();
@@ -144,16 +147,65 @@ export class Executions {
     return live.snapshot();
   }
 
-  /** Ends every run of this process; `force` skips the graces. Resolves when all have their last event. */
-  async close({ force }: { force: boolean }): Promise<void> {
-    this.#state = 'closing';
+  /**
+   * Adds a user turn that runs after the current one.
+   * @throws ServiceError `not_found`, `conflict` with the state, where no turn is under way
+   */
+  async addInput(id: string, text: string, caller: Caller): Promise<Execution> {
+    const live = await this.#runningOnly(id, caller);
+    live.addTurn(text);
+    return live.snapshot();
+  }
+
+  /**
+   * Removes a finished execution with its log, its fresh workspace, and its session where nothing else uses them.
+   * @throws ServiceError `not_found`, `conflict` with the state, while it has not finished
+   */
+  async delete(id: string, { tenant }: Caller): Promise<void> {
+    await removeFoldersOf(await this.#context.storage.deleteExecution(tenant, id));
+  }
+
+  /** How many run here, and how many wait here. */
+  load(): { running: number; waiting: number } {
+    return this.#dispatcher.load();
+  }
+
+  /**
+   * Takes no more executions and starts none of those that wait. Resolves when the running ones have ended, or when
+   * `signal` aborts.
+   */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#state = 'draining';
+    this.#dispatcher.stop();
+    const running = [...this.#live.values()].filter(({ execution }) => execution.state !== 'queued');
+    const aborted = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await Promise.race([aborted, Promise.all(running.map((live) => live.ended))]);
+  }
+
+  /**
+   * Ends every run of this process; `force` skips the graces. Those that wait are cancelled, or with `keepWaiting` stay
+   * in the store for the next service. Resolves when all have their last event.
+   */
+  async close({ force, keepWaiting = false }: { force: boolean; keepWaiting?: boolean }): Promise<void> {
+    this.#state = 'draining';
+    this.#dispatcher.stop();
     const ending = [...this.#live.values()].map(async (live) => {
       if (force) live.force.abort();
-      if (this.#dispatcher.withdraw(live.execution.id)) await this.#endUnstarted(live, SHUT_DOWN);
-      else live.requestStop(SHUT_DOWN);
+      if (!this.#dispatcher.withdraw(live.execution.id)) live.requestStop(SHUT_DOWN);
+      else if (keepWaiting) await this.#leaveUnstarted(live);
+      else await this.#endUnstarted(live, SHUT_DOWN);
       await live.ended;
     });
     await Promise.all(ending);
+  }
+
+  async #leaveUnstarted(live: LiveExecution): Promise<void> {
+    await live.writer.close();
+    live.givenUp.abort();
+    live.finished();
   }
 
   async #endUnstarted(live: LiveExecution, stop: Stop): Promise<void> {

@@ -33,6 +33,7 @@ export class LiveExecution {
   readonly #stall: PausableTimer;
   readonly #pauseLimit: PausableTimer;
   #process: ClaudeProcess | undefined;
+  #addTurn: ((text: string) => boolean) | undefined;
   #stop: Stop | undefined;
   #onStop: (() => void) | undefined;
   #lastOutput = performance.now();
@@ -108,14 +109,17 @@ export class LiveExecution {
     this.record.execution = { ...this.execution, ...change };
   }
 
-  attach(process: ClaudeProcess): void {
+  /** @param addTurn adds a user turn; false when the last one is over */
+  attach(process: ClaudeProcess, addTurn: (text: string) => boolean): void {
     this.#process = process;
+    this.#addTurn = addTurn;
     this.#timeLimit.start();
     this.#stall.touch();
   }
 
   detach(): void {
     this.#process = undefined;
+    this.#addTurn = undefined;
     this.#pauseLimit.stop();
     this.#stall.stop();
   }
@@ -157,6 +161,14 @@ export class LiveExecution {
     this.#timeLimit.resume();
     this.#stall.resume();
     await this.writer.flush();
+  }
+
+  /** Adds a user turn that runs after the current one. */
+  addTurn(text: string): void {
+    if (this.#addTurn?.(text)) return;
+    const { state } = this.execution;
+    const why = state === 'running' || state === 'paused' ? 'has no turn under way any more' : `is ${state}`;
+    throw new ServiceError('conflict', `The execution ${why}, and takes no further turn`, { data: { state } });
   }
 
   finished(): void {

@@ -39,7 +39,7 @@ export async function newExecution(
   }
   const place =
     session !== undefined && request.workspace === undefined && caller.directory === undefined
-      ? { workspace: session.workspace, directory: session.directory }
+      ? { workspace: session.workspace, directory: session.directory, fresh: session.fresh }
       : await resolveWorkspace({ id, request, caller }, settings);
   if ((request.retry?.max ?? 0) > 0 && place.workspace !== id) {
     const message = 'starts again from an empty workspace, so it is only possible in a fresh one of the run’s own';
@@ -85,6 +85,8 @@ export async function newExecution(
     execution,
     request,
     directory: place.directory,
+    fresh: place.fresh,
+    runId: id,
     instanceId: settings.instanceId,
     fence: 1,
     requestHash: requestHash(request),
@@ -92,25 +94,32 @@ export async function newExecution(
   return { record, session: sessionRecord };
 }
 
+/** Where a run works. */
+interface Place {
+  workspace: string;
+  directory: string;
+  fresh: boolean;
+}
+
 async function resolveWorkspace(
   { id, request, caller }: { id: string; request: ExecutionRequest; caller: Caller },
   settings: NewExecutionSettings,
-): Promise<{ workspace: string; directory: string }> {
+): Promise<Place> {
   const { workspace } = request;
   if (workspace === undefined && caller.directory !== undefined) {
     await requireDirectory(caller.directory);
-    return { workspace: `local:${caller.directory}`, directory: caller.directory };
+    return { workspace: `local:${caller.directory}`, directory: caller.directory, fresh: false };
   }
   if (workspace?.startsWith('lent:')) {
     const name = workspace.slice('lent:'.length);
     const directory = Object.hasOwn(settings.lentWorkspaces, name) ? settings.lentWorkspaces[name] : undefined;
     if (directory === undefined) throw badWorkspace(`there is no lent workspace ${name}`);
     await requireDirectory(directory);
-    return { workspace, directory };
+    return { workspace, directory, fresh: false };
   }
   const name = workspace ?? id;
   const directory = workspaceFolder(settings.dataDirectory, caller.tenant, name);
-  return { workspace: name, directory };
+  return { workspace: name, directory, fresh: workspace === undefined };
 }
 
 async function requireDirectory(path: string): Promise<void> {

@@ -50,7 +50,7 @@ export async function recover(
 async function endLost(context: RunContext, record: ExecutionRecord, outcome: Outcome): Promise<void> {
   const { storage, eventLog, logger, settings } = context;
   const { id } = record.execution;
-  const swept = await sweepMarked({ name: RUN_MARKER, value: id });
+  const swept = await sweepMarked({ name: RUN_MARKER, value: record.runId });
   const { text, lastSeq } = await storedText(storage, id);
   const finishedAt = new Date().toISOString();
   const execution = {
@@ -66,6 +66,6 @@ async function endLost(context: RunContext, record: ExecutionRecord, outcome: Ou
   writer.append('execution.finished', { outcome, receiptId: null }, execution);
   await writer.flush();
   await storage.releaseClaims(id);
-  await removeRunFolder(settings.dataDirectory, id, logger);
+  await removeRunFolder(settings.dataDirectory, record.runId, logger);
   logger.info({ executionId: id, swept }, 'ended an execution that a dead service had left');
 }

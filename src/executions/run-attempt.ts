@@ -66,7 +66,7 @@ async function start(
     model: execution.model,
     session: { id: sessionId, resume: await hasTranscript(directories.config, sessionId) },
     directories,
-    executionId: execution.id,
+    runId: live.record.runId,
     gateway: { baseUrl: ready.access.gateway.baseUrl, token, credentialKind: ready.access.credentialKind },
     inherited: context.settings.inherited,
   });
@@ -94,7 +94,7 @@ async function supervise(
     () => markStarted(live, version),
     () => {},
   );
-  live.attach(claude);
+  live.attach(claude, (text) => conversation.addTurn(text));
   const force = live.force.signal;
   live.onStop(() => void stopProcess(claude, { turnEnded: conversation.turnEnded, force }));
   let endedByService = false;
@@ -206,7 +206,7 @@ function withDoubt(outcome: Outcome, binary: RunContext['binary']): Outcome {
 function recordResult(live: LiveExecution, { observed, structured }: Conversation, outcome: Outcome): void {
   const { result } = observed;
   if (result === undefined) return;
-  const executed = toExecutionResult(result, outcome.kind === 'succeeded' ? structured : null);
+  const executed = toExecutionResult(result, observed, outcome.kind === 'succeeded' ? structured : null);
   live.update({
     result: result.is_error ? { ...executed, text: '' } : executed,
     denials: observed.denials,

@@ -6,11 +6,11 @@ import type { RunDirectories } from '../claude/command.ts';
 import { mcpConfigPath } from '../claude/command.ts';
 import type { Identity } from '../isolation/launcher-arguments.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
-import type { ExecutionRecord } from '../storage/storage.ts';
+import type { ExecutionRecord, Removal } from '../storage/storage.ts';
 
 /** Where things lie in the data folder. */
-export function runFolder(dataDirectory: string, executionId: string): string {
-  return join(dataDirectory, 'runs', executionId);
+export function runFolder(dataDirectory: string, runId: string): string {
+  return join(dataDirectory, 'runs', runId);
 }
 
 export function sessionFolder(dataDirectory: string, sessionId: string): string {
@@ -31,7 +31,7 @@ export function prepareRunDirectories(
   record: ExecutionRecord,
   options: { dataDirectory: string; configDirectory: string; identity: Identity | undefined },
 ): RunDirectories {
-  const run = runFolder(options.dataDirectory, record.execution.id);
+  const run = runFolder(options.dataDirectory, record.runId);
   const directories: RunDirectories = {
     workspace: record.directory,
     home: join(run, 'home'),
@@ -63,11 +63,17 @@ export async function writeOptionFiles(
   if (identity !== undefined) await chown(path, identity.uid, identity.gid);
 }
 
+/** Removes the folders of records that are gone. */
+export async function removeFoldersOf({ directories, sessions }: Removal): Promise<void> {
+  const folders = [...directories, ...sessions.map(({ configDirectory }) => configDirectory)];
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+}
+
 /** Removes a run's folder. One that a tool has locked against its owner stays, and is no reason to fail the run. */
-export async function removeRunFolder(dataDirectory: string, executionId: string, logger: Logger): Promise<void> {
-  const folder = runFolder(dataDirectory, executionId);
+export async function removeRunFolder(dataDirectory: string, runId: string, logger: Logger): Promise<void> {
+  const folder = runFolder(dataDirectory, runId);
   await rm(folder, { recursive: true, force: true, maxRetries: 3 }).catch((error: unknown) =>
-    logger.warn({ err: error, executionId }, 'the folder of a run could not be removed'),
+    logger.warn({ err: error, folder }, 'the folder of a run could not be removed'),
   );
 }
 
@@ -75,8 +81,8 @@ export async function removeRunFolder(dataDirectory: string, executionId: string
  * Empties a fresh workspace and its session's folder, for another attempt from the start.
  * @throws Error for any other workspace: what is in it is not the run's to remove
  */
-export async function emptyForRetry({ execution }: ExecutionRecord, directories: RunDirectories): Promise<void> {
-  if (execution.workspace !== execution.id)
+export async function emptyForRetry({ execution, runId }: ExecutionRecord, directories: RunDirectories): Promise<void> {
+  if (execution.workspace !== runId)
     throw new Error(`${execution.workspace} is not a fresh workspace; it is never emptied`);
   for (const path of [directories.workspace, directories.config]) {
     for (const entry of await readdir(path)) await rm(join(path, entry), { recursive: true, force: true });

@@ -24,7 +24,7 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
     // Stored before anything starts: after a crash, what is queued may run, and what is running must not run again.
     await context.storage.updateExecution(live.execution.id, live.record.fence, live.execution);
     const outcome = await attempts(context, live);
-    await removeRunFolder(dataDirectory, live.execution.id, context.logger);
+    await removeRunFolder(dataDirectory, live.record.runId, context.logger);
     await finish(context, live, outcome);
   } catch (error) {
     await endBroken(context, live, error);

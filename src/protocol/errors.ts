@@ -1,9 +1,9 @@
 /**
- * The one error table. `http` is the status of a problem document, `rpc` the JSON-RPC code (application codes stay
- * outside the range JSON-RPC reserves), `retryable` says whether the same request may succeed later.
+ * The one error table. `http` is the status of a problem document; `rpc` the JSON-RPC code, from 1000 up except where
+ * JSON-RPC itself has one for it; `retryable` says whether the same request may succeed later.
  */
 export const ERRORS = {
-  invalid_request: { http: 400, rpc: 1000, retryable: false, title: 'The request is not valid' },
+  invalid_request: { http: 400, rpc: -32602, retryable: false, title: 'The request is not valid' },
   cursor_in_future: { http: 400, rpc: 1001, retryable: false, title: 'The cursor is ahead of the log' },
   not_found: { http: 404, rpc: 1002, retryable: false, title: 'There is no such thing here' },
   conflict: { http: 409, rpc: 1003, retryable: false, title: 'The state does not allow this' },
@@ -28,7 +28,14 @@ export const ERRORS = {
   credential_unusable: { http: 503, rpc: 1012, retryable: false, title: 'The Claude credential cannot be used' },
   not_implemented: { http: 501, rpc: 1013, retryable: false, title: 'This capability is not built yet' },
   stale_writer: { http: 409, rpc: 1014, retryable: false, title: 'Another writer has taken over this execution' },
-  internal: { http: 500, rpc: 1015, retryable: false, title: 'The service failed' },
+  internal: { http: 500, rpc: -32603, retryable: false, title: 'The service failed' },
+  unauthenticated: { http: 401, rpc: 1016, retryable: false, title: 'A valid key is needed' },
+  origin_refused: { http: 403, rpc: 1017, retryable: false, title: 'Pages of this origin may not call the service' },
+  method_not_allowed: { http: 405, rpc: 1018, retryable: false, title: 'This path does not take this method' },
+  request_timeout: { http: 408, rpc: 1019, retryable: false, title: 'The request did not arrive in time' },
+  unsupported_media_type: { http: 415, rpc: 1020, retryable: false, title: 'The body is not of a kind taken here' },
+  too_many: { http: 429, rpc: 1021, retryable: true, title: 'There are too many of these at once' },
+  not_running: { http: 503, rpc: 1022, retryable: true, title: 'The service does not answer' },
 } as const satisfies Record<string, { http: number; rpc: number; retryable: boolean; title: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;

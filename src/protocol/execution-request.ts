@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { Issue } from './errors.ts';
 import { ServiceError } from './errors.ts';
 import { Uuid } from './ids.ts';
+import { parseInput } from './parse-input.ts';
 
 /** 4 MiB, counted in UTF-8 bytes. */
 export const MAX_PROMPT_BYTES = 4 * 1024 * 1024;
@@ -31,6 +31,9 @@ function text(options: { maxBytes: number; what: string }) {
     });
 }
 
+/** A user turn: the prompt, or what is said after it. */
+export const TurnText = text({ maxBytes: MAX_PROMPT_BYTES, what: 'text' });
+
 const Model = z.string().regex(/^[A-Za-z0-9][\w.:@/[\]-]{0,199}$/, {
   error: 'is not a model name; use an alias such as sonnet or a full name such as claude-sonnet-5-5',
 });
@@ -55,7 +58,7 @@ const EnvValue = z
 const JsonObject = z.record(z.string(), z.unknown());
 
 /** A workspace the tenant names, or one the operator lends (`lent:name`). */
-const WorkspaceName = z.string().regex(/^(lent:)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+export const WorkspaceName = z.string().regex(/^(lent:)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
   error: 'is not a workspace name; use letters, digits, dot, dash and underscore, at most 64',
 });
 
@@ -113,13 +116,7 @@ export type ExecutionRequestInput = z.input<typeof ExecutionRequest>;
  * capability is not built yet, so that it is never silently ignored.
  */
 export function parseExecutionRequest(input: unknown): ExecutionRequest {
-  const parsed = ExecutionRequest.safeParse(input);
-  if (!parsed.success) {
-    const errors = parsed.error.issues.flatMap(toIssues);
-    const detail = errors.map((issue) => (issue.path === '' ? issue.message : `${issue.path} ${issue.message}`));
-    throw new ServiceError('invalid_request', detail.join('; '), { data: { errors } });
-  }
-  const request = parsed.data;
+  const request = parseInput(ExecutionRequest, input);
   const unbuilt = [
     request.checks !== undefined && 'checks',
     request.approvals === 'ask' && 'approvals: ask',
@@ -130,32 +127,4 @@ export function parseExecutionRequest(input: unknown): ExecutionRequest {
     throw new ServiceError('not_implemented', `${unbuilt.join(', ')}: not built yet; leave it out of the request`);
   }
   return request;
-}
-
-function toIssues(issue: z.core.$ZodIssue): Issue[] {
-  const path = issue.path.map(String);
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: [...path, key].join('.'), message: 'is not a known field' }));
-  }
-  if (issue.code === 'invalid_key') {
-    return issue.issues.map((inner) => ({ path: path.join('.'), message: inner.message }));
-  }
-  return [{ path: path.join('.'), message: plainText(issue) }];
-}
-
-/** The words of a schema's own refusals, in the form of all others: they follow the field's name. */
-function plainText(issue: z.core.$ZodIssue): string {
-  if (!/^(Too (small|big)|Invalid )/.test(issue.message)) return issue.message;
-  switch (issue.code) {
-    case 'too_small':
-      return `must be ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`;
-    case 'too_big':
-      return `must be at most ${issue.maximum}`;
-    case 'invalid_type':
-      return issue.message.endsWith('received undefined') ? 'is missing' : `must be of type ${issue.expected}`;
-    case 'invalid_value':
-      return `must be one of ${issue.values.map(String).join(', ')}`;
-    default:
-      return issue.message;
-  }
 }

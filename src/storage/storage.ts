@@ -12,6 +12,13 @@ export interface ExecutionRecord {
   request: ExecutionRequest;
   /** The absolute path of the directory the run works in. */
   directory: string;
+  /** Whether that directory was made for one run and its session, and goes with the last record that names it. */
+  fresh: boolean;
+  /**
+   * Names the run's folder and marks its processes. It differs from the execution's id where the process was started
+   * before the execution was accepted.
+   */
+  runId: string;
   /** The service instance that owns the run; see `Storage.instanceAlive`. */
   instanceId: string;
   /** Grows by one whenever another instance takes the record over; a writer with an older fence is refused. */
@@ -42,6 +49,7 @@ export interface ExecutionFilter {
   state?: Execution['state'];
   outcome?: NonNullable<Execution['outcome']>['kind'];
   sessionId?: string;
+  /** A page holds fewer when it would be longer than about 8 MiB; `nextCursor` then goes on. */
   limit: number;
   /** The id after which the page starts; newest first. */
   cursor?: string;
@@ -53,6 +61,8 @@ export interface SessionRecord {
   tenant: Tenant;
   workspace: string;
   directory: string;
+  /** As in `ExecutionRecord`. */
+  fresh: boolean;
   configDirectory: string;
   createdAt: string;
   lastUsedAt: string;
@@ -67,11 +77,25 @@ export interface RetentionLimits {
   maxLogBytes: number;
 }
 
-export interface RetentionReport {
+/** Records that are gone. The folders are still there; what is named here is used by no other record. */
+export interface Removal {
+  executions: string[];
+  /** Fresh workspaces. */
+  directories: string[];
+  sessions: SessionRecord[];
+}
+
+export interface RetentionReport extends Removal {
   cutLogs: string[];
-  removedExecutions: { id: string; directory: string; workspace: string }[];
-  /** The sessions that went with them; their folders are still there. */
-  removedSessions: SessionRecord[];
+}
+
+/** A service API key as it is kept: the key itself is known to its holder alone. */
+export interface KeyRecord {
+  /** The part of the key that names it. */
+  id: string;
+  /** SHA-256 of the whole key, in hex. */
+  sha256: string;
+  createdAt: string;
 }
 
 /**
@@ -107,10 +131,10 @@ export interface Storage {
   /** Up to `limit` events after `after`, and at most about `maxBytes` of them (one is always returned). */
   readEvents(id: string, options: { after: number; limit: number; maxBytes: number }): Promise<EventPage>;
   /**
-   * Removes a finished execution, its log and its idempotency key.
-   * @throws ServiceError `conflict` when it has not finished
+   * Removes a finished execution, its log, its idempotency key, and its session when nothing else uses it.
+   * @throws ServiceError `not_found`, `conflict` when it has not finished
    */
-  deleteExecution(tenant: Tenant, id: string): Promise<void>;
+  deleteExecution(tenant: Tenant, id: string): Promise<Removal>;
 
   putSession(session: SessionRecord): Promise<void>;
   getSession(tenant: Tenant, id: string): Promise<SessionRecord | undefined>;
@@ -125,6 +149,12 @@ export interface Storage {
   /** Announces this service instance; it counts as alive until the process ends or `close` is called. */
   registerInstance(instanceId: string): Promise<void>;
   instanceAlive(instanceId: string): Promise<boolean>;
+
+  /** Keeps a key if there is none yet; returns whether it is kept. Of several callers at once, one succeeds. */
+  addFirstKey(key: KeyRecord): Promise<boolean>;
+  /** Keeps this key and no other. */
+  replaceKeys(key: KeyRecord): Promise<void>;
+  getKey(id: string): Promise<KeyRecord | undefined>;
 
   applyRetention(limits: RetentionLimits): Promise<RetentionReport>;
   /** Proves that a write works, by doing one. */

@@ -6,7 +6,7 @@ const entries = Object.entries(ERRORS);
 test('the numbers of the error table are what clients were told', () => {
   const numbers = Object.fromEntries(entries.map(([code, { http, rpc }]) => [code, [http, rpc]]));
   expect(numbers).toEqual({
-    invalid_request: [400, 1000],
+    invalid_request: [400, -32602],
     cursor_in_future: [400, 1001],
     not_found: [404, 1002],
     conflict: [409, 1003],
@@ -21,14 +21,22 @@ test('the numbers of the error table are what clients were told', () => {
     credential_unusable: [503, 1012],
     not_implemented: [501, 1013],
     stale_writer: [409, 1014],
-    internal: [500, 1015],
+    internal: [500, -32603],
+    unauthenticated: [401, 1016],
+    origin_refused: [403, 1017],
+    method_not_allowed: [405, 1018],
+    request_timeout: [408, 1019],
+    unsupported_media_type: [415, 1020],
+    too_many: [429, 1021],
+    not_running: [503, 1022],
   });
 });
 
-test('no two errors share a JSON-RPC code, and none lies in the range JSON-RPC reserves', () => {
+test('no two errors share a JSON-RPC code; those in the range it reserves are its own, in its own meaning', () => {
   const codes = entries.map(([, { rpc }]) => rpc);
   expect(new Set(codes).size).toBe(codes.length);
-  expect(codes.filter((code) => code < 1000)).toEqual([]);
+  const reserved = entries.filter(([, { rpc }]) => rpc < 1000).map(([code]) => code);
+  expect(reserved).toEqual(['invalid_request', 'internal']);
 });
 
 test.each(entries)(

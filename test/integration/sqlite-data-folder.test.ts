@@ -50,7 +50,7 @@ test('a store of a newer version is refused with both versions, and left as it w
   const before = hash();
   const opening = openSqliteStorage({ dataDirectory });
   await expect(opening).rejects.toMatchObject({ code: 'storage_newer' });
-  await expect(opening).rejects.toThrow(/layout version 99.*up to version 1\. Run the newer version/);
+  await expect(opening).rejects.toThrow(/layout version 99.*up to version 2\. Run the newer version/);
   expect(hash()).toBe(before);
 });
 

@@ -1,16 +1,8 @@
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { newId } from '../../src/protocol/ids.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
-import {
-  eventOf,
-  eventsOf,
-  executionOf,
-  finishedOf,
-  finishOf,
-  KEEP_ALL,
-  recordOf,
-  sessionOf,
-} from './execution-records.ts';
+import { eventOf, eventsOf, executionOf, finishedOf, finishOf, recordOf, sessionOf } from './execution-records.ts';
+import { describeRemoval } from './storage-conformance-removal.ts';
 
 const ALL = { after: 0, limit: 1_000, maxBytes: 1024 * 1024 };
 /** Opens one more connection to the store that belongs to the running test. */
@@ -312,97 +304,5 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
     });
   });
 
-  describe(`${adapter}: sessions, deletion, retention`, () => {
-    test('a session is read back, replaced by its id, and hidden from other tenants', async () => {
-      const id = newId();
-      await storage.putSession(sessionOf(id));
-      expect(await storage.getSession('local', id)).toEqual(sessionOf(id));
-      const used = sessionOf(id, { lastUsedAt: '2030-02-01T00:00:00.000Z' });
-      await storage.putSession(used);
-      expect(await storage.getSession('local', id)).toEqual(used);
-      expect(await storage.getSession('other', id)).toBeUndefined();
-    });
-
-    test('a finished execution is deleted with its log, its key and its claims', async () => {
-      const record = await create({ idempotencyKey: 'k' });
-      const { id } = record.execution;
-      await storage.registerInstance('instance-a');
-      await storage.claim(['workspace:w'], { executionId: id, instanceId: 'instance-a' });
-      await expect(storage.deleteExecution('local', id)).rejects.toMatchObject({ code: 'conflict' });
-      await storage.append(finishOf(record, 2));
-      await expect(storage.deleteExecution('other', id)).rejects.toMatchObject({ code: 'not_found' });
-      await storage.deleteExecution('local', id);
-      expect(await storage.getExecution('local', id)).toBeUndefined();
-      await expect(storage.readEvents(id, ALL)).rejects.toMatchObject({ code: 'not_found' });
-      const next = await create({ idempotencyKey: 'k' });
-      expect(next.execution.id).not.toBe(id);
-      const claim = { executionId: next.execution.id, instanceId: 'instance-a' };
-      expect(await storage.claim(['workspace:w'], claim)).toBeUndefined();
-    });
-
-    test('an old log is cut down to its last event, and an unfinished one never', async () => {
-      const old = await create();
-      await appendTo(old, 2, 5_000);
-      await storage.append(finishOf(old, 5_001, '2030-01-02T00:00:00.000Z'));
-      const recent = await create();
-      await storage.append(finishOf(recent, 2, '2030-01-05T00:00:00.000Z'));
-      const running = await create();
-      const report = await storage.applyRetention({ ...KEEP_ALL, logsFinishedBefore: '2030-01-03T00:00:00.000Z' });
-      expect(report).toEqual({ cutLogs: [old.execution.id], removedExecutions: [], removedSessions: [] });
-      const page = await storage.readEvents(old.execution.id, ALL);
-      expect(page).toMatchObject({ firstSeq: 5_001, lastSeq: 5_001, finished: true });
-      expect(page.events.map((event) => event.type)).toEqual(['execution.finished']);
-      expect(await seqs(recent.execution.id)).toEqual([1, 2]);
-      expect(await seqs(running.execution.id)).toEqual([1]);
-    });
-
-    test('over the byte limit the oldest finished logs are cut, and no more than needed', async () => {
-      const records = [await create(), await create(), await create()];
-      for (const [index, record] of records.entries()) {
-        const { id } = record.execution;
-        await storage.append({ executionId: id, fence: 1, events: [eventOf(2, 'x'.repeat(10_000))] });
-        if (index < 2) {
-          await storage.append(finishOf(record, 3, `2030-01-0${index + 1}T00:00:00.000Z`));
-        }
-      }
-      const cut = async (maxLogBytes: number): Promise<string[]> =>
-        (await storage.applyRetention({ ...KEEP_ALL, maxLogBytes })).cutLogs;
-      expect(await cut(40_000)).toEqual([]);
-      expect(await cut(25_000)).toEqual([records[0]?.execution.id]);
-      expect(await cut(0)).toEqual([records[1]?.execution.id]);
-    });
-
-    test('old records are removed, with a session that nothing else uses', async () => {
-      const [lonely, shared] = [newId(), newId()];
-      await storage.putSession(sessionOf(lonely));
-      await storage.putSession(sessionOf(shared));
-      const first = await create({ execution: { sessionId: lonely } });
-      const second = await create({ execution: { sessionId: shared } });
-      await create({ execution: { sessionId: shared } });
-      for (const record of [first, second]) {
-        await storage.append(finishOf(record, 2, '2030-01-02T00:00:00.000Z'));
-      }
-      const limits = { ...KEEP_ALL, recordsFinishedBefore: '2030-01-03T00:00:00.000Z' };
-      expect(await storage.applyRetention(limits)).toEqual({
-        cutLogs: [],
-        removedExecutions: [first, second].map(({ execution, directory }) => ({
-          id: execution.id,
-          directory,
-          workspace: execution.workspace,
-        })),
-        removedSessions: [sessionOf(lonely)],
-      });
-      expect(await storage.getExecution('local', first.execution.id)).toBeUndefined();
-      expect(await storage.getSession('local', shared)).toEqual(sessionOf(shared));
-    });
-
-    test('a probe succeeds on a store that takes writes, and a closed one takes nothing', async () => {
-      await storage.probe();
-      await storage.close();
-      await storage.close();
-      for (const call of [storage.probe(), storage.listUnfinished()]) {
-        await expect(call).rejects.toMatchObject({ code: 'storage_unavailable' });
-      }
-    });
-  });
+  describeRemoval(adapter, { storage: () => storage, create, appendTo, seqs });
 }

@@ -40,7 +40,7 @@ function liveExecution(timeLimitMs: number): { live: LiveExecution; process: Pau
   const process = new Pausable();
   live.update({ state: 'running' });
   // Only what a pause touches is there; anything else would fail loudly.
-  live.attach(process as unknown as ClaudeProcess);
+  live.attach(process as unknown as ClaudeProcess, () => false);
   return { live, process, stored };
 }
 

@@ -7,6 +7,9 @@ import type { EventTable } from './events.ts';
 import { COLUMNS, FROM, toExecution, toRecord } from './record-rows.ts';
 import { integer, type Row, text } from './rows.ts';
 
+/** One page of executions, each of which may carry some megabytes of text. */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
+
 export interface ExecutionTable {
   create(record: ExecutionRecord, first: StoredEvent): { created: boolean; record: ExecutionRecord };
   get(tenant: Tenant, id: string): ExecutionRecord | undefined;
@@ -24,8 +27,8 @@ export interface ExecutionTable {
 
 export function createExecutionTable(db: DatabaseSync, events: EventTable): ExecutionTable {
   const insert = db.prepare(`INSERT INTO executions (id, tenant, idempotency_key, state, outcome, session_id, workspace,
-    directory, instance_id, fence, request_hash, created_at, finished_at, first_seq, last_seq, log_bytes)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 1, 0, 0) RETURNING log`);
+    directory, fresh, run_id, instance_id, fence, request_hash, created_at, finished_at, first_seq, last_seq, log_bytes)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 1, 0, 0) RETURNING log`);
   const insertDocument = db.prepare('INSERT INTO execution_documents VALUES (?, ?)');
   const insertRequest = db.prepare('INSERT INTO execution_requests VALUES (?, ?)');
   const byId = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.id = ?`);
@@ -59,7 +62,14 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
       const sessionId = execution.sessionId ?? request.sessionId ?? null;
       const row = insert.get(
         ...[execution.id, tenant, key, execution.state, null, sessionId, execution.workspace, record.directory],
-        ...[record.instanceId, record.fence, record.requestHash, execution.createdAt],
+        ...[
+          Number(record.fresh),
+          record.runId,
+          record.instanceId,
+          record.fence,
+          record.requestHash,
+          execution.createdAt,
+        ],
       );
       const log = integer(row, 'log');
       insertDocument.run(log, JSON.stringify(execution));
@@ -71,9 +81,15 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
       return optionalRecord(byTenantAndId.get(id, tenant));
     },
     list(filter): { executions: Execution[]; nextCursor: string | null } {
-      const rows = list(filter).all(listParameters(filter));
-      const executions = rows.slice(0, filter.limit).map(toExecution);
-      return { executions, nextCursor: rows.length > filter.limit ? (executions.at(-1)?.id ?? null) : null };
+      const executions: Execution[] = [];
+      let bytes = 0;
+      for (const row of list(filter).iterate(listParameters(filter))) {
+        bytes += text(row, 'execution').length;
+        const full = executions.length === filter.limit || bytes > MAX_PAGE_BYTES;
+        if (full && executions.length > 0) return { executions, nextCursor: executions.at(-1)?.id ?? null };
+        executions.push(toExecution(row));
+      }
+      return { executions, nextCursor: null };
     },
     listUnfinished(): ExecutionRecord[] {
       return unfinished.all().map(toRecord);

@@ -5,7 +5,7 @@ import type { ExecutionRecord } from '../storage.ts';
 import { integer, type Row, text } from './rows.ts';
 
 export const COLUMNS =
-  'e.tenant, e.directory, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
+  'e.tenant, e.directory, e.fresh, e.run_id, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
 export const FROM = 'FROM executions e JOIN execution_documents d USING (log) JOIN execution_requests r USING (log)';
 
 /** A field that a later version added to requests is left out, not refused. */
@@ -22,6 +22,8 @@ export function toRecord(row: Row): ExecutionRecord {
     execution: toExecution(row),
     request: StoredRequest.parse(JSON.parse(text(row, 'request'))),
     directory: text(row, 'directory'),
+    fresh: integer(row, 'fresh') === 1,
+    runId: text(row, 'run_id'),
     instanceId: text(row, 'instance_id'),
     fence: integer(row, 'fence'),
     requestHash: text(row, 'request_hash'),

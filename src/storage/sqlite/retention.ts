@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ServiceError } from '../../protocol/errors.ts';
-import type { RetentionLimits, RetentionReport, Tenant } from '../storage.ts';
+import type { Removal, RetentionLimits, RetentionReport, Tenant } from '../storage.ts';
 import type { CommitQueue } from './commit-queue.ts';
 import type { EventTable } from './events.ts';
 import { integer, type Row, text } from './rows.ts';
@@ -10,10 +10,12 @@ import type { SessionTable } from './sessions.ts';
 /** One transaction removes at most so many rows, so that a log of a million events stops nobody for long. */
 const CUT_ROWS = 2_000;
 
+const REMOVED = 'log, id, tenant, session_id, directory, fresh';
+
 export interface Retention {
   apply(limits: RetentionLimits): Promise<RetentionReport>;
   /** @throws ServiceError `not_found`, `conflict` when it has not finished */
-  deleteExecution(tenant: Tenant, id: string): Promise<void>;
+  deleteExecution(tenant: Tenant, id: string): Promise<Removal>;
 }
 
 interface Parts {
@@ -27,10 +29,10 @@ interface Parts {
  * to go, and the next call goes on.
  */
 export function createRetention(db: DatabaseSync, { queue, events, sessions }: Parts): Retention {
-  const find = db.prepare('SELECT log, state FROM executions WHERE id = ? AND tenant = ?');
+  const find = db.prepare(`SELECT ${REMOVED}, state FROM executions WHERE id = ? AND tenant = ?`);
   const expiredLogs = db.prepare(`SELECT log, id FROM executions
     WHERE finished_at < ? AND first_seq < last_seq ORDER BY finished_at, id`);
-  const expiredRecords = db.prepare(`SELECT log, id, tenant, session_id, directory, workspace FROM executions
+  const expiredRecords = db.prepare(`SELECT ${REMOVED} FROM executions
     WHERE finished_at < ? ORDER BY finished_at, id`);
   const total = db.prepare('SELECT sum(log_bytes) AS bytes FROM executions');
   const oldest = db.prepare(`SELECT log, id FROM executions
@@ -38,6 +40,8 @@ export function createRetention(db: DatabaseSync, { queue, events, sessions }: P
   const removals = ['events', 'execution_documents', 'execution_requests', 'executions'].map((table) =>
     db.prepare(`DELETE FROM ${table} WHERE log = ?`),
   );
+  const directoryUsed = db.prepare(`SELECT 1 FROM executions WHERE directory = :directory
+    UNION ALL SELECT 1 FROM sessions WHERE directory = :directory LIMIT 1`);
   const removeClaims = db.prepare('DELETE FROM claims WHERE execution_id = ?');
 
   const cutLog = async (log: number): Promise<void> => {
@@ -54,23 +58,28 @@ export function createRetention(db: DatabaseSync, { queue, events, sessions }: P
       removeClaims.run(id);
     });
   };
-  const removeRecords = async (before: string): Promise<Omit<RetentionReport, 'cutLogs'>> => {
-    const rows = expiredRecords.all(before);
+  const removeAll = async (rows: Row[]): Promise<Removal> => {
     for (const row of rows) {
       await remove(integer(row, 'log'), text(row, 'id'));
     }
-    const removedSessions = await queue.submit(() =>
-      rows.flatMap((row) => {
+    return queue.submit(() => {
+      const unused = rows.flatMap((row) => {
         const session = row.session_id;
         return typeof session === 'string' ? (sessions.removeUnused(text(row, 'tenant'), session) ?? []) : [];
-      }),
-    );
-    return { removedExecutions: rows.map(toRemoved), removedSessions };
+      });
+      const fresh = rows.filter((row) => integer(row, 'fresh') === 1);
+      const directories = new Set(fresh.map((row) => text(row, 'directory')));
+      return {
+        executions: rows.map((row) => text(row, 'id')),
+        directories: [...directories].filter((directory) => directoryUsed.get({ directory }) === undefined),
+        sessions: unused,
+      };
+    });
   };
 
   return {
     async apply(limits): Promise<RetentionReport> {
-      const removed = await removeRecords(limits.recordsFinishedBefore);
+      const removed = await removeAll(expiredRecords.all(limits.recordsFinishedBefore));
       const cutLogs: string[] = [];
       for (const row of expiredLogs.all(limits.logsFinishedBefore)) {
         await cutLog(integer(row, 'log'));
@@ -86,7 +95,7 @@ export function createRetention(db: DatabaseSync, { queue, events, sessions }: P
       }
       return { cutLogs, ...removed };
     },
-    async deleteExecution(tenant, id): Promise<void> {
+    async deleteExecution(tenant, id): Promise<Removal> {
       const row = find.get(id, tenant);
       if (row === undefined) {
         throw new ServiceError('not_found', `There is no execution ${id}.`);
@@ -95,11 +104,7 @@ export function createRetention(db: DatabaseSync, { queue, events, sessions }: P
         const message = `Execution ${id} is ${text(row, 'state')}; cancel it before it is deleted.`;
         throw new ServiceError('conflict', message, { data: { state: text(row, 'state') } });
       }
-      await remove(integer(row, 'log'), id);
+      return removeAll([row]);
     },
   };
-}
-
-function toRemoved(row: Row): RetentionReport['removedExecutions'][number] {
-  return { id: text(row, 'id'), directory: text(row, 'directory'), workspace: text(row, 'workspace') };
 }

@@ -68,6 +68,16 @@ const MIGRATIONS: readonly string[] = [
   CREATE TABLE probe (id INTEGER PRIMARY KEY, writes INTEGER NOT NULL) STRICT;
   INSERT INTO probe VALUES (1, 0);
   `,
+  `
+  ALTER TABLE executions ADD COLUMN run_id TEXT;
+  ALTER TABLE executions ADD COLUMN fresh INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE sessions ADD COLUMN fresh INTEGER NOT NULL DEFAULT 0;
+  UPDATE executions SET run_id = id, fresh = (workspace IN (SELECT id FROM executions));
+  UPDATE sessions SET fresh = (workspace IN (SELECT id FROM executions));
+  CREATE INDEX executions_by_directory ON executions (directory);
+  CREATE INDEX sessions_by_directory ON sessions (directory);
+  CREATE TABLE keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

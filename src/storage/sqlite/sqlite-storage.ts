@@ -7,6 +7,8 @@ import type {
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
+  KeyRecord,
+  Removal,
   RetentionLimits,
   RetentionReport,
   SessionRecord,
@@ -19,6 +21,7 @@ import { instancesFolder, openStore, storeFile } from './data-folder.ts';
 import { createEventTable, type EventTable } from './events.ts';
 import { createExecutionTable, type ExecutionTable } from './executions.ts';
 import { Instances } from './instances.ts';
+import { createKeyTable, type KeyTable } from './keys.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
@@ -50,6 +53,7 @@ class SqliteStorage implements Storage {
   readonly #executions: ExecutionTable;
   readonly #sessions: SessionTable;
   readonly #claims: ClaimTable;
+  readonly #keys: KeyTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
@@ -64,6 +68,7 @@ class SqliteStorage implements Storage {
     this.#executions = createExecutionTable(db, this.#events);
     this.#sessions = createSessionTable(db);
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
+    this.#keys = createKeyTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
@@ -109,8 +114,8 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#events.page(id, options));
   }
 
-  async deleteExecution(tenant: Tenant, id: string): Promise<void> {
-    await this.#read(() => this.#retention.deleteExecution(tenant, id));
+  async deleteExecution(tenant: Tenant, id: string): Promise<Removal> {
+    return this.#read(() => this.#retention.deleteExecution(tenant, id));
   }
 
   putSession(session: SessionRecord): Promise<void> {
@@ -135,6 +140,18 @@ class SqliteStorage implements Storage {
 
   async instanceAlive(instanceId: string): Promise<boolean> {
     return this.#read(() => this.#instances.alive(instanceId));
+  }
+
+  addFirstKey(key: KeyRecord): Promise<boolean> {
+    return this.#queue.submit(() => this.#keys.addFirst(key));
+  }
+
+  replaceKeys(key: KeyRecord): Promise<void> {
+    return this.#queue.submit(() => this.#keys.replaceAll(key));
+  }
+
+  async getKey(id: string): Promise<KeyRecord | undefined> {
+    return this.#read(() => this.#keys.get(id));
   }
 
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {

@@ -1,0 +1,325 @@
+import { z } from 'zod';
+import type { ErrorCode } from './errors.ts';
+import { ExecutionEvent } from './events.ts';
+import { Execution, ExecutionState, OUTCOME_KINDS } from './execution.ts';
+import { ExecutionRequest, TurnText } from './execution-request.ts';
+import { HealthDetail, HealthState } from './health.ts';
+import { Uuid } from './ids.ts';
+
+/** The longest wait a caller may ask of `POST /v1/execute` and of a long poll, in ms. */
+export const MAX_WAIT_MS = 600_000;
+export const MAX_EVENTS = 1_000;
+export const MAX_EXECUTIONS = 1_000;
+
+/** Any text: one that is no id of an execution is `not_found`, like an id that nothing has. */
+const ExecutionId = z.string().min(1).max(200);
+const WorkspaceId = z.string().min(1).max(200);
+const FilePath = z.string().max(4096);
+
+/** The seq after which a reader goes on: 0 for the whole log. */
+export const Cursor = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+export const ListQuery = z.strictObject({
+  state: ExecutionState.optional(),
+  outcome: z.enum(OUTCOME_KINDS).optional(),
+  sessionId: Uuid.optional(),
+  limit: z.int().min(1).max(MAX_EXECUTIONS).default(50),
+  /** The `nextCursor` of the page before. */
+  cursor: Uuid.optional(),
+});
+export type ListQuery = z.infer<typeof ListQuery>;
+
+/** Newest first. A page may hold fewer than `limit`: `nextCursor` is null at the end. */
+export const ExecutionPage = z.object({ executions: z.array(Execution), nextCursor: Uuid.nullable() });
+export type ExecutionPage = z.infer<typeof ExecutionPage>;
+
+export const EventsQuery = z.strictObject({
+  after: Cursor.default(0),
+  limit: z.int().min(1).max(MAX_EVENTS).default(500),
+  /** How long to wait for an event when there is none after the cursor, in ms. */
+  waitMs: z.int().min(0).max(MAX_WAIT_MS).default(0),
+});
+
+/** `finished`: the last event of the log is among these or before them; nothing follows. */
+export const EventPage = z.object({ events: z.array(ExecutionEvent), nextAfter: Cursor, finished: z.boolean() });
+export type EventPage = z.infer<typeof EventPage>;
+
+export const ExecuteQuery = z.strictObject({
+  /** How long to wait for the end, in ms. */
+  waitMs: z.int().min(0).max(MAX_WAIT_MS).default(MAX_WAIT_MS),
+});
+
+export const InputBody = z.strictObject({ text: TurnText });
+
+/** A file or folder of a workspace. `size` in bytes; `target` of a link is what is written in it. */
+export const WorkspaceEntry = z.object({
+  name: z.string(),
+  kind: z.enum(['file', 'directory', 'link', 'other']),
+  size: z.int(),
+  modifiedAt: z.string(),
+});
+export type WorkspaceEntry = z.infer<typeof WorkspaceEntry>;
+
+export const Listing = z.object({
+  path: z.string(),
+  entries: z.array(WorkspaceEntry),
+  /** Whether the folder has more entries than are listed. */
+  truncated: z.boolean(),
+});
+export type Listing = z.infer<typeof Listing>;
+
+export const WrittenFile = z.object({ path: z.string(), size: z.int() });
+export type WrittenFile = z.infer<typeof WrittenFile>;
+
+export const UnpackedArchive = z.object({ files: z.int(), directories: z.int(), bytes: z.int() });
+export type UnpackedArchive = z.infer<typeof UnpackedArchive>;
+
+export const Welcome = z.object({
+  name: z.literal('cc-executor'),
+  docs: z.string(),
+  openapi: z.string(),
+  openrpc: z.string(),
+  websocket: z.string(),
+  health: z.string(),
+});
+
+/** What a body is: a schema of JSON, or bytes of a media type. */
+export type Body = { json: z.ZodType } | { media: string };
+
+export interface HttpRoute {
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** As in OpenAPI; `{path}` as the last part takes slashes too. */
+  path: string;
+  summary: string;
+  /** Path parameters. */
+  params?: z.ZodObject;
+  query?: z.ZodObject;
+  headers?: readonly HeaderName[];
+  body?: Body;
+  /** What is answered, by status; `undefined` for no body. The same status may have several kinds of body. */
+  responses: Readonly<Record<number, readonly Body[]>>;
+  /** Beside those that any route may give, `ANY_ROUTE`. */
+  errors: readonly ErrorCode[];
+  /** Whether it answers without a key. */
+  open?: true;
+}
+
+export const HEADERS = {
+  'idempotency-key': {
+    schema: z.string().min(1).max(255),
+    text: 'The same key with the same request returns the execution of the first time.',
+  },
+  'last-event-id': {
+    schema: Cursor,
+    text: 'For an event stream: the id of the last event received. Wins over `after`.',
+  },
+} as const;
+export type HeaderName = keyof typeof HEADERS;
+
+/** What any route with a key may answer. */
+export const ANY_ROUTE = [
+  'invalid_request',
+  'unauthenticated',
+  'origin_refused',
+  'request_timeout',
+  'internal',
+  'storage_unavailable',
+] as const satisfies readonly ErrorCode[];
+
+const EVENT_STREAM = { media: 'text/event-stream' };
+const STARTING = [
+  'not_found',
+  'idempotency_conflict',
+  'payload_too_large',
+  'unsupported_media_type',
+  'queue_full',
+  'shutting_down',
+  'not_implemented',
+] as const satisfies readonly ErrorCode[];
+
+const byId = z.strictObject({ executionId: ExecutionId });
+const byFile = z.strictObject({ name: WorkspaceId, path: FilePath });
+const byWorkspace = z.strictObject({ name: WorkspaceId });
+
+function control(action: 'pause' | 'resume' | 'cancel', summary: string) {
+  return {
+    method: 'POST',
+    path: `/v1/executions/{executionId}/${action}`,
+    summary,
+    params: byId,
+    responses: { 200: [{ json: Execution }] },
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type'],
+  } as const satisfies HttpRoute;
+}
+
+/** Every route of the service. The HTTP door, the OpenAPI document and the tests are made from this table. */
+export const HTTP_ROUTES = {
+  execute: {
+    method: 'POST',
+    path: '/v1/execute',
+    summary: 'Run a task and wait for its end, or follow its events as an event stream',
+    query: ExecuteQuery,
+    headers: ['idempotency-key'],
+    body: { json: ExecutionRequest },
+    responses: { 200: [{ json: Execution }, EVENT_STREAM], 202: [{ json: Execution }] },
+    errors: STARTING,
+  },
+  createExecution: {
+    method: 'POST',
+    path: '/v1/executions',
+    summary: 'Accept a task; when this answers, it is stored',
+    headers: ['idempotency-key'],
+    body: { json: ExecutionRequest },
+    responses: { 202: [{ json: Execution }] },
+    errors: STARTING,
+  },
+  listExecutions: {
+    method: 'GET',
+    path: '/v1/executions',
+    summary: 'List executions, newest first',
+    query: ListQuery,
+    responses: { 200: [{ json: ExecutionPage }] },
+    errors: [],
+  },
+  getExecution: {
+    method: 'GET',
+    path: '/v1/executions/{executionId}',
+    summary: 'Read an execution as it is now',
+    params: byId,
+    responses: { 200: [{ json: Execution }] },
+    errors: ['not_found'],
+  },
+  deleteExecution: {
+    method: 'DELETE',
+    path: '/v1/executions/{executionId}',
+    summary: 'Remove a finished execution, its event log and its fresh workspace',
+    params: byId,
+    responses: { 204: [] },
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type'],
+  },
+  readEvents: {
+    method: 'GET',
+    path: '/v1/executions/{executionId}/events',
+    summary: 'Read events after a cursor: a page, a long poll, or an event stream',
+    params: byId,
+    query: EventsQuery,
+    headers: ['last-event-id'],
+    responses: { 200: [{ json: EventPage }, EVENT_STREAM], 204: [] },
+    errors: ['not_found', 'cursor_in_future', 'truncated_before'],
+  },
+  readOutput: {
+    method: 'GET',
+    path: '/v1/executions/{executionId}/output',
+    summary: 'Read the text of the assistant so far',
+    params: byId,
+    responses: { 200: [{ media: 'text/plain' }] },
+    errors: ['not_found'],
+  },
+  pauseExecution: control('pause', 'Stop the whole process tree of a run until it is resumed, for 240 s at most'),
+  resumeExecution: control('resume', 'Let a paused run go on'),
+  cancelExecution: control(
+    'cancel',
+    'Ask for the end of an execution; its last event follows when its processes are dead',
+  ),
+  addInput: {
+    method: 'POST',
+    path: '/v1/executions/{executionId}/input',
+    summary: 'Add a user turn that runs after the current one',
+    params: byId,
+    body: { json: InputBody },
+    responses: { 200: [{ json: Execution }] },
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type'],
+  },
+  readFile: {
+    method: 'GET',
+    path: '/v1/workspaces/{name}/files/{path}',
+    summary: 'Read a file of a workspace, or list a folder of it',
+    params: byFile,
+    responses: { 200: [{ json: Listing }, { media: 'application/octet-stream' }] },
+    errors: ['not_found', 'conflict'],
+  },
+  writeFile: {
+    method: 'PUT',
+    path: '/v1/workspaces/{name}/files/{path}',
+    summary: 'Write a file of a workspace; folders on the way and the workspace itself are made',
+    params: byFile,
+    body: { media: '*/*' },
+    responses: { 200: [{ json: WrittenFile }], 201: [{ json: WrittenFile }] },
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'shutting_down'],
+  },
+  readArchive: {
+    method: 'GET',
+    path: '/v1/workspaces/{name}/archive',
+    summary: 'Read a whole workspace as a tar archive',
+    params: byWorkspace,
+    responses: { 200: [{ media: 'application/x-tar' }] },
+    errors: ['not_found'],
+  },
+  writeArchive: {
+    method: 'PUT',
+    path: '/v1/workspaces/{name}/archive',
+    summary: 'Unpack a tar archive into a workspace; the workspace is made when there is none',
+    params: byWorkspace,
+    body: { media: 'application/x-tar' },
+    responses: { 200: [{ json: UnpackedArchive }] },
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'shutting_down'],
+  },
+  health: {
+    method: 'GET',
+    path: '/health',
+    summary: 'How the service is, for people; with a key, in detail',
+    responses: { 200: [{ json: HealthState }, { json: HealthDetail }] },
+    errors: [],
+    open: true,
+  },
+  live: {
+    method: 'GET',
+    path: '/health/live',
+    summary: 'Whether the process answers',
+    responses: { 200: [{ json: HealthState }] },
+    errors: [],
+    open: true,
+  },
+  ready: {
+    method: 'GET',
+    path: '/health/ready',
+    summary: 'Whether the service takes work; 503 while it drains or is broken',
+    responses: {
+      200: [{ json: HealthState }, { json: HealthDetail }],
+      503: [{ json: HealthState }, { json: HealthDetail }],
+    },
+    errors: [],
+    open: true,
+  },
+  root: {
+    method: 'GET',
+    path: '/',
+    summary: 'What this is, and where everything else is',
+    responses: { 200: [{ json: Welcome }] },
+    errors: [],
+    open: true,
+  },
+  openapi: {
+    method: 'GET',
+    path: '/v1/openapi.json',
+    summary: 'This interface as an OpenAPI 3.1 document',
+    responses: { 200: [{ media: 'application/json' }] },
+    errors: [],
+  },
+  openrpc: {
+    method: 'GET',
+    path: '/v1/openrpc.json',
+    summary: 'The WebSocket interface as an OpenRPC document',
+    responses: { 200: [{ media: 'application/json' }] },
+    errors: [],
+  },
+  docs: {
+    method: 'GET',
+    path: '/docs',
+    summary: 'Both interfaces, for people',
+    responses: { 200: [{ media: 'text/html' }] },
+    errors: [],
+  },
+} as const satisfies Record<string, HttpRoute>;
+
+export type RouteName = keyof typeof HTTP_ROUTES;

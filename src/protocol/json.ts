@@ -1,0 +1,66 @@
+import { ServiceError } from './errors.ts';
+
+/** Deeper than any request of the contract, and far from the depth at which recursive code overflows its stack. */
+const MAX_DEPTH = 64;
+
+/**
+ * Parses JSON that comes from outside.
+ * @throws SyntaxError where it is not JSON (RFC 8259)
+ * @throws ServiceError `invalid_request` for what is JSON and would mean different things to different readers or
+ * programs: nesting beyond 64, a key given twice in one object, the key `__proto__`
+ */
+export function parseJson(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  refuseAmbiguity(text);
+  return value;
+}
+
+/** Walks over a text that is known to be JSON; iterative, so that no depth can overflow the stack. */
+function refuseAmbiguity(text: string): void {
+  const open: (Set<string> | undefined)[] = [];
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text[at]) {
+      case '"': {
+        const end = endOfString(text, at);
+        const keys = open.at(-1);
+        if (keys !== undefined && isKey(text, end)) addKey(keys, text.slice(at, end));
+        at = end - 1;
+        break;
+      }
+      case '{':
+      case '[':
+        if (open.length === MAX_DEPTH) throw refused(`The JSON is nested deeper than ${MAX_DEPTH} levels`);
+        open.push(text[at] === '{' ? new Set() : undefined);
+        break;
+      case '}':
+      case ']':
+        open.pop();
+    }
+  }
+}
+
+/** The index behind the closing quote of the string that opens at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text[end - 1 - backslashes] === '\\') backslashes += 1;
+    if (backslashes % 2 === 0) return end + 1;
+  }
+}
+
+function isKey(text: string, end: number): boolean {
+  let at = end;
+  while (/[ \t\n\r]/.test(text[at] ?? '')) at += 1;
+  return text[at] === ':';
+}
+
+function addKey(keys: Set<string>, quoted: string): void {
+  const key: string = JSON.parse(quoted);
+  if (key === '__proto__') throw refused('The JSON holds the key __proto__, which is not taken');
+  if (keys.has(key)) throw refused(`The JSON gives the key ${key.slice(0, 100)} twice in one object`);
+  keys.add(key);
+}
+
+function refused(message: string): ServiceError {
+  return new ServiceError('invalid_request', message, { data: { errors: [{ path: '', message }] } });
+}

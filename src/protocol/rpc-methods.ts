@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import type { ErrorCode } from './errors.ts';
+import { ExecutionEvent } from './events.ts';
+import { Execution } from './execution.ts';
+import { ExecutionRequest, TurnText } from './execution-request.ts';
+import { Cursor, ExecutionPage, ListQuery } from './http-routes.ts';
+
+/** Any text: one that is no id of an execution is `not_found`. */
+const ExecutionId = z.string().min(1).max(200);
+
+export interface RpcMethod {
+  summary: string;
+  /** An object by name; by position, the values stand in the order of its fields. */
+  params: z.ZodObject;
+  result: z.ZodType;
+  /** Beside -32600, -32601, -32602 and -32603, which any call may be answered with. */
+  errors: readonly ErrorCode[];
+}
+
+/** Every method that a client may call over the WebSocket. */
+export const RPC_METHODS = {
+  authenticate: {
+    summary: 'Present the key, where neither a header nor a subprotocol did; the first call of its connection',
+    params: z.strictObject({ key: z.string().min(1).max(4096) }),
+    result: z.object({ authenticated: z.literal(true) }),
+    errors: ['unauthenticated'],
+  },
+  execute: {
+    summary: 'Accept a task and subscribe to its events from the first; when this answers, it is stored',
+    params: ExecutionRequest,
+    result: Execution,
+    errors: ['not_found', 'idempotency_conflict', 'queue_full', 'shutting_down', 'not_implemented', 'too_many'],
+  },
+  subscribe: {
+    summary: 'Receive the events after a cursor, those to come included, as `event` notifications',
+    params: z.strictObject({ executionId: ExecutionId, after: Cursor.default(0) }),
+    result: z.object({ executionId: z.string(), after: Cursor }),
+    errors: ['not_found', 'conflict', 'cursor_in_future', 'truncated_before', 'too_many'],
+  },
+  unsubscribe: {
+    summary: 'Receive no more events of an execution; `lastSeq` is the last one sent',
+    params: z.strictObject({ executionId: ExecutionId }),
+    result: z.object({ executionId: z.string(), lastSeq: Cursor }),
+    errors: ['not_found'],
+  },
+  control: {
+    summary: 'Pause, resume or cancel an execution',
+    params: z.strictObject({ executionId: ExecutionId, action: z.enum(['pause', 'resume', 'cancel']) }),
+    result: Execution,
+    errors: ['not_found', 'conflict'],
+  },
+  input: {
+    summary: 'Add a user turn that runs after the current one',
+    params: z.strictObject({ executionId: ExecutionId, text: TurnText }),
+    result: Execution,
+    errors: ['not_found', 'conflict'],
+  },
+  'executions.get': {
+    summary: 'Read an execution as it is now',
+    params: z.strictObject({ executionId: ExecutionId }),
+    result: Execution,
+    errors: ['not_found'],
+  },
+  'executions.list': {
+    summary: 'List executions, newest first',
+    params: ListQuery,
+    result: ExecutionPage,
+    errors: [],
+  },
+  ping: {
+    summary: 'Have the service answer',
+    params: z.strictObject({}),
+    result: z.object({ time: z.string() }),
+    errors: [],
+  },
+} as const satisfies Record<string, RpcMethod>;
+
+export type MethodName = keyof typeof RPC_METHODS;
+
+/** Why a subscription ended before its connection did, or together with it. */
+export const CLOSE_REASONS = [
+  'finished',
+  'too_slow',
+  'going_away',
+  'deleted',
+  'storage_unavailable',
+  'internal',
+] as const;
+
+/** What the service sends by itself. */
+export const RPC_NOTIFICATIONS = {
+  event: { summary: 'One event of a subscription, in order, without gap or repetition', params: ExecutionEvent },
+  'subscription.closed': {
+    summary: 'No more events of this execution follow; go on after `lastSeq` where there is more to come',
+    params: z.object({ executionId: z.string(), reason: z.enum(CLOSE_REASONS), lastSeq: Cursor }),
+  },
+  'server.draining': {
+    summary: 'The service is about to end: it takes no new tasks, and runs go on for up to `drainMs`',
+    params: z.object({ drainMs: z.int() }),
+  },
+} as const satisfies Record<string, { summary: string; params: z.ZodType }>;
+
+/** WebSocket close codes (RFC 6455 section 7.4; 4000 to 4999 are the application's own). */
+export const CLOSE_CODES = {
+  goingAway: { code: 1001, text: 'the service is going away; connect again and go on after your last seq' },
+  textOnly: { code: 1003, text: 'frames are text' },
+  tooBig: { code: 1009, text: 'a frame is longer than is taken' },
+  unauthenticated: { code: 4401, text: 'a valid key is needed' },
+  origin: { code: 4403, text: 'pages of this origin may not connect' },
+  slowToAuthenticate: { code: 4408, text: 'no key was presented in time' },
+  tooSlow: { code: 4429, text: 'the client reads too slowly; connect again and go on after your last seq' },
+} as const;

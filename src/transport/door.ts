@@ -1,0 +1,32 @@
+import type { Logger } from 'pino';
+import type { ServiceKeys } from '../auth/service-keys.ts';
+import type { Executions } from '../executions/executions.ts';
+import type { HealthDetail } from '../protocol/health.ts';
+import type { Workspaces } from '../workspaces/workspaces.ts';
+
+/** What every door of the service is given. */
+export interface Door {
+  executions: Executions;
+  workspaces: Workspaces;
+  keys: ServiceKeys;
+  logger: Logger;
+  health(): Promise<HealthDetail>;
+  version: string;
+  /** Pages of these origins may call, beside those of the service itself; as `https://example.org`, or `*`. */
+  allowedOrigins: readonly string[];
+  /** Aborts when the service takes no more work and runs go on for up to `drainMs`; what follows runs goes on too. */
+  draining: AbortSignal;
+  drainMs: number;
+  /** Aborts when everything that is still open is told where to go on, and closed. */
+  closing: AbortSignal;
+}
+
+/** Whether a page of `origin` may call. A client that is no browser sends none. */
+export function originAllowed(
+  { origin, host }: { origin: string | undefined; host: string | undefined },
+  allowed: readonly string[],
+): boolean {
+  if (origin === undefined) return true;
+  if (allowed.includes('*') || allowed.includes(origin)) return true;
+  return host !== undefined && (origin === `http://${host}` || origin === `https://${host}`);
+}
