@@ -3,11 +3,14 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { cold } from './cold.ts';
 import { deltas } from './deltas.ts';
+import { eight } from './eight.ts';
 import { flood } from './flood.ts';
 import { gateway } from './gateway.ts';
 import { type Benchmark, machineLine } from './measure.ts';
+import { reads } from './reads.ts';
+import { warm } from './warm.ts';
 
-const ALL = [cold, deltas, flood, gateway];
+const ALL = [cold, warm, eight, deltas, flood, gateway, reads];
 
 /** `npm run bench`: all of them; `npm run bench -- cold flood --quick`: some, with fewer rounds. */
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));

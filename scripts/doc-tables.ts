@@ -1,29 +1,19 @@
-import { z } from 'zod';
-import { SETTINGS } from '../src/config.ts';
+import { componentSchemas, type JsonSchema, schemaOf } from '../src/protocol/component-schemas.ts';
+import {
+  ERROR_TEXTS,
+  EVENT_TEXTS,
+  FIELD_TEXTS,
+  OUTCOME_TEXTS,
+  REASON_TEXTS,
+  STATE_TEXTS,
+} from '../src/protocol/contract-texts.ts';
 import { ERRORS } from '../src/protocol/errors.ts';
 import { EVENT_DATA, EVENT_TYPES } from '../src/protocol/events.ts';
 import { EXECUTION_STATES, OUTCOME_KINDS, REASONS } from '../src/protocol/execution.ts';
-import { ExecutionRequest } from '../src/protocol/execution-request.ts';
-import { ERROR_TEXTS, EVENT_TEXTS, FIELD_TEXTS, OUTCOME_TEXTS, REASON_TEXTS, STATE_TEXTS } from './doc-texts.ts';
-
-const JsonSchema = z.looseObject({
-  type: z.union([z.string(), z.array(z.string())]).optional(),
-  enum: z.array(z.unknown()).optional(),
-  default: z.unknown().optional(),
-  get anyOf(): z.ZodOptional<z.ZodArray<typeof JsonSchema>> {
-    return z.array(JsonSchema).optional();
-  },
-  get items(): z.ZodOptional<typeof JsonSchema> {
-    return JsonSchema.optional();
-  },
-  required: z.array(z.string()).optional(),
-  get properties(): z.ZodOptional<z.ZodRecord<z.ZodString, typeof JsonSchema>> {
-    return z.record(z.string(), JsonSchema).optional();
-  },
-});
-type JsonSchema = z.infer<typeof JsonSchema>;
-
-const toJsonSchema = (schema: z.ZodType): JsonSchema => JsonSchema.parse(z.toJSONSchema(schema, { io: 'input' }));
+import { HTTP_ROUTES, type HttpRoute } from '../src/protocol/http-routes.ts';
+import { CLOSE_CODES, RPC_METHODS, RPC_NOTIFICATIONS, type RpcMethod } from '../src/protocol/rpc-methods.ts';
+import { fieldsOf, nameIn, typeOf } from '../src/protocol/schema-words.ts';
+import { SETTINGS } from '../src/settings.ts';
 
 /** The generated parts of the documents, by the name that their markers carry. */
 export const TABLES: Readonly<Record<string, () => string>> = {
@@ -48,19 +38,53 @@ export const TABLES: Readonly<Record<string, () => string>> = {
       ]),
     ),
   request: () => {
-    const { properties = {}, required = [] } = toJsonSchema(ExecutionRequest);
-    const rows = Object.entries(properties).map(([name, schema]) => [
-      code(name) + (required.includes(name) ? ' (required)' : ''),
-      typeOf(schema),
+    const rows = fieldsOf(componentSchemas().ExecutionRequest ?? {}).map(({ name, required, schema }) => [
+      code(name) + (required ? ' (required)' : ''),
+      typeOf(schema, code),
       schema.default === undefined ? '' : code(JSON.stringify(schema.default)),
       lookUp(FIELD_TEXTS, name),
     ]);
     return table(['field', 'type', 'default', 'meaning'], rows);
   },
+  routes: () =>
+    table(
+      ['route', 'what it does', 'answers', 'errors of its own'],
+      Object.values(HTTP_ROUTES).map(({ method, path, summary, responses, errors, open }: HttpRoute) => [
+        code(`${method} ${path}`),
+        open === true ? `${summary}. Needs no key.` : `${summary}.`,
+        Object.keys(responses).join(', '),
+        codes(errors),
+      ]),
+    ),
+  methods: () =>
+    table(
+      ['method', 'params', 'result', 'what it does', 'errors of its own'],
+      Object.entries(RPC_METHODS).map(([name, { params, result, summary, errors }]: [string, RpcMethod]) => [
+        code(name),
+        name === 'execute' ? 'the execution request' : namesOf(schemaOf(params, 'input')),
+        namesOf(schemaOf(result, 'output')),
+        `${summary}.`,
+        codes(errors),
+      ]),
+    ),
+  notifications: () =>
+    table(
+      ['notification', 'params', 'meaning'],
+      Object.entries(RPC_NOTIFICATIONS).map(([name, { summary, params }]) => [
+        code(name),
+        namesOf(schemaOf(params, 'output')),
+        `${summary}.`,
+      ]),
+    ),
+  closeCodes: () =>
+    table(
+      ['code', 'meaning'],
+      Object.values(CLOSE_CODES).map(({ code: number, text }) => [code(`${number}`), text]),
+    ),
   events: () =>
     table(
       ['type', 'data', 'meaning'],
-      EVENT_TYPES.map((type) => [code(type), dataOf(toJsonSchema(EVENT_DATA[type])), EVENT_TEXTS[type]]),
+      EVENT_TYPES.map((type) => [code(type), namesOf(schemaOf(EVENT_DATA[type], 'output')), EVENT_TEXTS[type]]),
     ),
   states: () =>
     table(
@@ -91,19 +115,18 @@ function code(text: string): string {
 
 function lookUp(texts: Readonly<Record<string, string>>, name: string): string {
   const text = texts[name];
-  if (text === undefined) throw new Error(`scripts/doc-texts.ts says nothing about ${name}`);
+  if (text === undefined) throw new Error(`src/protocol/contract-texts.ts says nothing about ${name}`);
   return text;
 }
 
-function typeOf(schema: JsonSchema): string {
-  if (schema.enum !== undefined) return schema.enum.map((value) => code(String(value))).join(' | ');
-  if (schema.anyOf !== undefined) return schema.anyOf.map(typeOf).join(' | ');
-  if (schema.type === 'array') return `list of ${schema.items === undefined ? 'anything' : typeOf(schema.items)}`;
-  return [schema.type ?? 'anything'].flat().join(' | ');
+function codes(names: readonly string[]): string {
+  return names.map(code).join(', ');
 }
 
-function dataOf({ properties, required = [] }: JsonSchema): string {
-  if (properties === undefined) return 'object';
-  const names = Object.keys(properties).map((name) => code(required.includes(name) ? name : `${name}?`));
+/** The names of an object's fields, or its own where it has one. */
+function namesOf(schema: JsonSchema): string {
+  if (schema.$ref !== undefined) return code(nameIn(schema.$ref));
+  if (schema.properties === undefined) return 'object';
+  const names = fieldsOf(schema).map(({ name, required }) => code(required ? name : `${name}?`));
   return names.length === 0 ? 'none' : names.join(', ');
 }

@@ -11,6 +11,9 @@ import type { Caller } from './executions/new-execution.ts';
 import { recover } from './executions/recovery.ts';
 import type { GatewayAccess } from './executions/run-context.ts';
 import { removeFoldersOf } from './executions/run-directories.ts';
+import { StartGate } from './executions/start-gate.ts';
+import { sweepSpares } from './executions/warm-place.ts';
+import { WarmPool } from './executions/warm-pool.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
@@ -26,10 +29,14 @@ export interface Service extends AsyncDisposable {
   readonly storage: Storage;
   readonly binary: ClaudeBinary;
   readonly dataDirectory: string;
+  /** The processes started ahead; there are none until `warm.open()` is called. */
+  readonly warm: Pick<WarmPool, 'open' | 'ready'>;
+  /** Which credential pays, or why there is none. */
+  readonly credential: { kind: 'api_key' | 'max' } | { problem: string };
   /** A client of this service for a caller on this machine who works in `directory`, or in fresh workspaces. */
   client(directory: string | undefined): ExecutorClient;
-  /** Ends every run, then everything else; every part is closed even if one fails. */
-  close(options: { force: boolean }): Promise<void>;
+  /** Ends every run, then everything else; every part is closed even if one fails. See `Executions.close`. */
+  close(options: { force: boolean; keepWaiting?: boolean }): Promise<void>;
 }
 
 export interface ServiceOptions {
@@ -54,27 +61,26 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
     const access = await openGateway(config, { found, logger });
     const launchers = new SpareLauncher();
-    const context = {
-      storage,
-      eventLog: new EventLog(storage),
-      access,
-      binary,
-      launchers,
-      logger,
-      settings: { ...config, instanceId, serviceUid: process.getuid?.() },
-    };
+    const settings = { ...config, instanceId, serviceUid: process.getuid?.() };
+    const starts = new StartGate();
+    const warm = new WarmPool({ access, binary, logger, settings, starts }, config.warmPool);
+    const eventLog = new EventLog(storage);
+    const context = { storage, eventLog, access, binary, launchers, starts, warm, logger, settings };
     const executions = new Executions(context, config);
     const adopt = adoptQueued ? (record: ExecutionRecord) => executions.dispatch(record) : undefined;
     await recover(context, adopt);
+    await sweepSpares({ storage, logger }, config.dataDirectory);
     const closing = new AbortController();
     const recovering = keepRecovering(() => recover(context, adopt), { logger, signal: closing.signal });
     const housekeeping = keepWithinLimits(storage, config).catch((error: unknown) =>
       logger.error({ err: error }, 'retention failed'),
     );
-    const close = async ({ force }: { force: boolean }): Promise<void> => {
+    const close = async (options: { force: boolean; keepWaiting?: boolean }): Promise<void> => {
       closing.abort();
+      warm.stop();
       await closeAll([
-        () => executions.close({ force }),
+        () => executions.close(options),
+        () => warm.close(),
         async () => launchers.close(),
         () => recovering,
         () => housekeeping,
@@ -87,6 +93,8 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       storage,
       binary,
       dataDirectory: config.dataDirectory,
+      warm,
+      credential: access.open ? { kind: access.credentialKind } : { problem: access.problem },
       client: (directory) =>
         embeddedClient(
           { executions, close },

@@ -11,13 +11,15 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Finding } from '../protocol/finding.ts';
 import { createService, operatorCredential, type Service } from '../service.ts';
 import { openDemo } from './open-demo.ts';
+import { resetServiceKey, startServer } from './start-server.ts';
 
 /** The command line: configuration, then the command, which is given what it may use. Returns the exit code. */
 export async function main(argv: string[]): Promise<number> {
   const packageJson: { version: string } = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
   );
-  return runProgram(argv, commandDeps(readConfig()), `${packageJson.version} (claude ${PINNED_VERSION})`);
+  const { version } = packageJson;
+  return runProgram(argv, commandDeps(readConfig(), version), `${version} (claude ${PINNED_VERSION})`);
 }
 
 /** A wrong setting stops what needs the configuration; help, version and doctor do without. */
@@ -36,7 +38,7 @@ function required(read: Config | ConfigError): Config {
   throw new ServiceError('invalid_request', read.message, { data: { errors } });
 }
 
-function commandDeps(read: Config | ConfigError): Omit<CommandDeps, 'exit'> {
+function commandDeps(read: Config | ConfigError, version: string): Omit<CommandDeps, 'exit'> {
   const { stdin, stdout, stderr } = process;
   const open = (from: Config): Promise<Service> =>
     createService(from, { logger: createLogger(from.logLevel), adoptQueued: false });
@@ -45,6 +47,12 @@ function commandDeps(read: Config | ConfigError): Omit<CommandDeps, 'exit'> {
     directory: process.cwd(),
     invocation: invocation(),
     openClient: async (directory) => (await open(required(read))).client(directory),
+    namedServer: () => {
+      const { clientUrl, apiKey } = required(read);
+      return { url: clientUrl, key: apiKey };
+    },
+    openServer: (options) => startServer(required(read), { ...options, version }),
+    resetKey: () => resetServiceKey(required(read)),
     diagnose: async ({ online }) => {
       if (read instanceof ConfigError) return read.problems.map(settingFinding);
       return diagnose(read, { online, findCredential: () => operatorCredential(read) });

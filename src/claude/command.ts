@@ -27,7 +27,8 @@ export interface CommandInputs {
   binary: string;
   request: ExecutionRequest;
   model: string;
-  session: { id: string; resume: boolean };
+  /** `claimed`: it waits in its folder until `claimMessage` names the one to work in. */
+  session: { id: string; resume: boolean; claimed?: boolean };
   directories: RunDirectories;
   /** Marks the run's processes, see `RUN_MARKER`. */
   runId: string;
@@ -71,6 +72,16 @@ export function claudeCommand(inputs: CommandInputs): ClaudeCommand {
 }
 
 function claudeArguments({ request, model, session, directories }: CommandInputs): string[] {
+  return [
+    ...optionArguments(request, model),
+    ...(request.mcpServers === undefined ? [] : [`--mcp-config=${mcpConfigPath(directories)}`]),
+    session.resume ? `--resume=${session.id}` : `--session-id=${session.id}`,
+    ...(session.claimed ? ['--await-claim'] : []),
+  ];
+}
+
+/** The arguments that are the same for every run with the same options, whatever its session and its folders. */
+export function optionArguments(request: ExecutionRequest, model: string): string[] {
   const list = (flag: string, values: readonly string[] | undefined): string[] =>
     values === undefined || values.length === 0 ? [] : [flag, ...values];
   return [
@@ -83,8 +94,6 @@ function claudeArguments({ request, model, session, directories }: CommandInputs
     `--permission-mode=${request.permissionMode}`,
     '--setting-sources=',
     '--strict-mcp-config',
-    ...(request.mcpServers === undefined ? [] : [`--mcp-config=${mcpConfigPath(directories)}`]),
-    session.resume ? `--resume=${session.id}` : `--session-id=${session.id}`,
     ...(request.maxTurns === undefined ? [] : [`--max-turns=${request.maxTurns}`]),
     ...(request.maxBudgetUsd === undefined ? [] : [`--max-budget-usd=${request.maxBudgetUsd}`]),
     ...(request.tools === undefined ? [] : [`--tools=${request.tools.join(',')}`]),
@@ -129,6 +138,18 @@ export function initializeMessage(request: ExecutionRequest, jsonSchema: object 
       ...(request.appendSystemPrompt === undefined ? {} : { appendSystemPrompt: request.appendSystemPrompt }),
       ...(jsonSchema === undefined ? {} : { jsonSchema }),
     },
+  };
+}
+
+/**
+ * Makes a process that was started with `--await-claim` work in a folder. It answers with the status `ok`, or refuses
+ * (2.1.330; the option is hidden from `--help` and may change).
+ */
+export function claimMessage(folder: string): object {
+  return {
+    type: 'control_request',
+    request_id: 'claim',
+    request: { subtype: 'claim_session', cwd: folder, include_initialize: false },
   };
 }
 

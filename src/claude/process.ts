@@ -32,6 +32,8 @@ export interface ClaudeProcess
    * goes on living is killed after 5 seconds: it can report nothing more. Who stops iterating early must `kill()`.
    */
   batches: AsyncIterable<string[]>;
+  /** Resolves with the first output that `batches` reads, or when the process has ended. */
+  spoke: Promise<void>;
   /** Writes one JSON line to stdin; resolves when it is handed over: `false` when the process no longer reads. */
   send(message: object): Promise<boolean>;
   /** Closes stdin: Claude ends its turn and exits. */
@@ -58,10 +60,13 @@ export function startClaude(options: ClaudeOptions): ClaudeProcess {
   const process = launch(launchOptions);
   const stderr = watchStderr(process.stderr, { tailBytes: stderrTailBytes, onText: onStderr });
   void releaseOrphanedPipes(process);
+  const spoke = Promise.withResolvers<void>();
+  void process.exited.then(() => spoke.resolve());
   return {
     pid: process.pid,
     cliPid: process.cliPid,
-    batches: readBatches(process, { maxLineBytes, stderrEnded: stderr.ended }),
+    batches: readBatches(process, { maxLineBytes, stderrEnded: stderr.ended, onChunk: spoke.resolve }),
+    spoke: spoke.promise,
     send: (message) => send(process.stdin, message),
     endInput: () => process.stdin.end(),
     stderrTail: stderr.tail,
@@ -77,10 +82,11 @@ export function startClaude(options: ClaudeOptions): ClaudeProcess {
 
 async function* readBatches(
   process: LaunchedProcess,
-  options: { maxLineBytes: number; stderrEnded: Promise<void> },
+  options: { maxLineBytes: number; stderrEnded: Promise<void>; onChunk: () => void },
 ): AsyncGenerator<string[], void, void> {
   const splitter = splitLines(options.maxLineBytes);
   for await (const chunk of chunksOf(process.stdout)) {
+    options.onChunk();
     const lines = splitter.push(chunk);
     if (splitter.lineTooLong) {
       process.kill();

@@ -12,6 +12,16 @@ export interface Demo {
   close(): Promise<void>;
 }
 
+/** A server that runs in this process. */
+export interface RunningServer {
+  /** What a person is told at its start. */
+  lines: string[];
+  /** The exit code, when everything is shut. */
+  ended: Promise<number>;
+  /** Ends it in an orderly way, or with `force` at once; says what happens now. */
+  stop(options: { force: boolean }): string;
+}
+
 /** What commands are given by the program's entry. */
 export interface CommandDeps {
   terminal: Terminal;
@@ -19,8 +29,14 @@ export interface CommandDeps {
   directory: string;
   /** How the program was started, for lines that a person may paste. */
   invocation: string;
-  /** A client for a caller who works in `directory`, or in fresh workspaces. */
+  /** A client of a service of this process, for a caller who works in `directory`, or in fresh workspaces. */
   openClient(directory: string | undefined): Promise<ExecutorClient>;
+  /** The server that the environment names, and the key that it gives. */
+  namedServer(): { url: string | undefined; key: string | undefined };
+  /** Starts a server; what is left out is as configured. */
+  openServer(options: { host?: string; port?: number }): Promise<RunningServer>;
+  /** Makes a new key in place of all others; the plain key. */
+  resetKey(): Promise<string>;
   diagnose(options: { online: boolean }): Promise<Finding[]>;
   openDemo(): Promise<Demo>;
   /** Where executions are kept. */

@@ -24,6 +24,8 @@ const NO_SERVICE: ReadonlySet<ErrorCode> = new Set([
   'storage_newer',
   'storage_unavailable',
   'shutting_down',
+  'address_unusable',
+  'not_running',
 ]);
 const USAGE: ReadonlySet<ErrorCode> = new Set([
   'invalid_request',
@@ -32,6 +34,9 @@ const USAGE: ReadonlySet<ErrorCode> = new Set([
   'idempotency_conflict',
   'cursor_in_future',
   'truncated_before',
+  'unauthenticated',
+  'origin_refused',
+  'payload_too_large',
 ]);
 
 export function exitCodeOfError(code: ErrorCode): number {

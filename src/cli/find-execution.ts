@@ -1,4 +1,4 @@
-import type { ExecutorClient } from '../client/executor-client.ts';
+import type { ExecutorClient, ListOptions } from '../client/executor-client.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';
 
@@ -11,7 +11,7 @@ const LOOK_BACK = 1000;
  */
 export async function findExecution(client: ExecutorClient, wanted: string): Promise<Execution> {
   if (wanted.length === 36) return client.get(wanted);
-  const { executions } = await client.list({ limit: LOOK_BACK });
+  const { executions } = await listUpTo(client, { limit: wanted === 'last' ? 1 : LOOK_BACK });
   if (wanted === 'last' && executions[0] !== undefined) return client.get(executions[0].id);
   if (wanted.length < SHORTEST_PREFIX && wanted !== 'last') {
     throw new ServiceError(
@@ -25,4 +25,18 @@ export async function findExecution(client: ExecutorClient, wanted: string): Pro
   if (found.length > 1)
     throw new ServiceError('invalid_request', `${wanted} is the start of ${found.length} ids; give more of it`);
   return client.get(only.id);
+}
+
+/** The newest executions, over as many pages as it takes: a page may hold fewer than were asked for. */
+export async function listUpTo(
+  client: ExecutorClient,
+  options: ListOptions,
+): Promise<{ executions: Execution[]; nextCursor: string | null }> {
+  let page = await client.list(options);
+  const executions = [...page.executions];
+  while (executions.length < options.limit && page.nextCursor !== null) {
+    page = await client.list({ ...options, limit: options.limit - executions.length, cursor: page.nextCursor });
+    executions.push(...page.executions);
+  }
+  return { executions, nextCursor: page.nextCursor };
 }

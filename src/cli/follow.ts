@@ -13,6 +13,8 @@ const PATIENCE_MS = 1_000;
 
 export interface FollowOptions {
   start(): Promise<Execution>;
+  /** What stands behind commands to paste, so that they find the same service. */
+  pasted?: string;
   schema?: string;
   json?: boolean;
   quiet?: boolean;
@@ -20,7 +22,7 @@ export interface FollowOptions {
 
 /**
  * Starts an execution and follows it to its end. The first SIGINT, SIGTERM or SIGHUP cancels it, a second one leaves
- * at once; a stdout that takes no more cancels it too, because the run is bound to this process.
+ * at once; a stdout that takes no more cancels it too, because nobody follows the run any more.
  * @returns the exit code
  */
 export async function follow(deps: CommandDeps, client: ExecutorClient, options: FollowOptions): Promise<number> {
@@ -35,7 +37,7 @@ export async function follow(deps: CommandDeps, client: ExecutorClient, options:
     const { id, state } = await options.start();
     interrupts.cancels(id);
     if (state === 'queued' && !json) waiting = setTimeout(() => announceWait(client, { id, renderer }), PATIENCE_MS);
-    for await (const batch of client.events(id, { after: 0 })) {
+    for await (const batch of client.events(id, { after: 0, onReconnect: connectionLost(renderer) })) {
       show(batch, { terminal, renderer, json, quiet });
       await drained(terminal.stdout);
     }
@@ -49,6 +51,11 @@ export async function follow(deps: CommandDeps, client: ExecutorClient, options:
     interrupts.ignore(terminal);
     await client.close({ force: interrupts.leaving });
   }
+}
+
+/** Says that the connection to a server is made again. */
+export function connectionLost(renderer: Renderer): () => void {
+  return () => renderer.note('yellow', 'connection lost; trying again');
 }
 
 /** Says who is in the way of a run that waits. */
@@ -107,5 +114,5 @@ function finish(
     renderer.answer(`${result.text}\n`);
   }
   if (options.quiet && outcome?.kind === 'succeeded') return;
-  terminal.stderr.write(summary(deps, execution));
+  terminal.stderr.write(summary(deps, execution, options.pasted ?? ''));
 }

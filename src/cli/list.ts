@@ -2,6 +2,9 @@ import { Command, Option } from 'commander';
 import type { ExecutorClient, ListOptions } from '../client/executor-client.ts';
 import { EXECUTION_STATES, type Execution, OUTCOME_KINDS } from '../protocol/execution.ts';
 import type { CommandDeps } from './command-deps.ts';
+import { listUpTo } from './find-execution.ts';
+import type { ServerOptions } from './find-server.ts';
+import { keyOption, openService, urlOption } from './open-service.ts';
 import { rowLimit } from './option-values.ts';
 import { dollars, duration, firstLine, styled } from './terminal.ts';
 
@@ -14,23 +17,28 @@ export function listCommand(deps: CommandDeps): Command {
     .option('-n, --limit <n>', 'at most so many, 1000 or fewer', rowLimit, 20)
     .option('--cursor <id>', 'only older ones than this; --json gives the next one as nextCursor')
     .option('--json', 'print them as JSON')
+    .addOption(urlOption())
+    .addOption(keyOption())
     .addHelpText('after', '\nExample:\n  cc-executor list --outcome failed\n')
     .action(
       async ({
         json,
         session,
         limit,
+        url,
+        key,
         ...filter
-      }: Omit<ListOptions, 'sessionId'> & { json?: boolean; session?: string }) => {
+      }: ServerOptions & Omit<ListOptions, 'sessionId'> & { json?: boolean; session?: string }) => {
         const { stdout } = deps.terminal;
-        const client = await deps.openClient(undefined);
+        const where = { ...(url === undefined ? {} : { url }), ...(key === undefined ? {} : { key }) };
+        const { client } = await openService(deps, where, undefined);
         try {
           const options = {
             ...filter,
             limit,
             ...(session === undefined ? {} : { sessionId: session }),
           };
-          const page = await client.list(options);
+          const page = await listUpTo(client, options);
           if (json) stdout.write(`${JSON.stringify(page, null, 2)}\n`);
           else await printTable(deps, client, page.executions);
         } finally {

@@ -1,12 +1,17 @@
 import { Command, CommanderError } from 'commander';
 import { ERRORS, type ErrorCode, ServiceError } from '../protocol/errors.ts';
 import type { CommandDeps } from './command-deps.ts';
+import { controlCommand } from './control.ts';
+import { deleteCommand } from './delete.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { EXIT, exitCodeOfError } from './exit-codes.ts';
+import { inputCommand } from './input.ts';
+import { keysCommand } from './keys.ts';
 import { listCommand } from './list.ts';
 import { OutputGuard } from './output-guard.ts';
 import { runCommand } from './run.ts';
+import { serveCommand } from './serve.ts';
 import { showCommand } from './show.ts';
 import { printable, styled, type Terminal } from './terminal.ts';
 import { watchCommand } from './watch.ts';
@@ -27,16 +32,18 @@ export async function runProgram(argv: string[], deps: Omit<CommandDeps, 'exit'>
   };
   const json = wantsJson(argv);
   const program = new Command('cc-executor')
-    .description('Runs Claude Code tasks, supervised, logged and told truly.')
+    .description(
+      'Runs Claude Code tasks, supervised, logged and told truly.\n' +
+        'Commands talk to the server that --url or CC_URL names, or that serves this\n' +
+        'data folder; without one, run, watch, list and show do the work themselves.',
+    )
     .version(version, '-V, --version')
     .addHelpText(
       'after',
-      '\nExit codes: 0 succeeded · 1 failed · 2 wrong usage · 3 timed out · 4 cancelled · 5 lost · 6 no service\n',
+      '\nExit codes: 0 succeeded · 1 failed · 2 wrong usage · 3 timed out · 4 cancelled · 5 lost · 6 no server\n',
     );
-  for (const make of [runCommand, watchCommand, listCommand, showCommand, doctorCommand, demoCommand]) {
-    program.addCommand(make(all));
-  }
-  for (const command of [program, ...program.commands]) {
+  for (const command of commands(all)) program.addCommand(command);
+  for (const command of withSubcommands(program)) {
     command.exitOverride().showHelpAfterError('(see --help)');
     if (json) command.configureOutput({ writeErr: () => {} });
   }
@@ -46,6 +53,29 @@ export async function runProgram(argv: string[], deps: Omit<CommandDeps, 'exit'>
   } catch (error) {
     return tell({ terminal: deps.terminal, json }, error);
   }
+}
+
+/** In the order of the help text. */
+function commands(deps: CommandDeps): Command[] {
+  return [
+    runCommand(deps),
+    watchCommand(deps),
+    listCommand(deps),
+    showCommand(deps),
+    controlCommand(deps, 'cancel'),
+    controlCommand(deps, 'pause'),
+    controlCommand(deps, 'resume'),
+    inputCommand(deps),
+    deleteCommand(deps),
+    serveCommand(deps),
+    keysCommand(deps),
+    doctorCommand(deps),
+    demoCommand(deps),
+  ];
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 function wantsJson(argv: readonly string[]): boolean {

@@ -12,7 +12,6 @@ export async function toRequest(prompt: string, options: RunOptions): Promise<Ex
   const mcp = options.mcpConfig === undefined ? undefined : await jsonOption(options.mcpConfig, '--mcp-config');
   const request = {
     prompt,
-    cancelOnDisconnect: true,
     partialMessages: options.partial,
     model: options.model,
     fallbackModel: options.fallbackModel,

@@ -3,12 +3,15 @@ import { Command, Option } from 'commander';
 import { ServiceError } from '../protocol/errors.ts';
 import type { ExecutionRequestInput } from '../protocol/execution-request.ts';
 import type { CommandDeps } from './command-deps.ts';
+import type { ServerOptions } from './find-server.ts';
 import { follow } from './follow.ts';
+import { embedded, keyOption, type OpenedService, openService, urlOption } from './open-service.ts';
 import { amount, durationMs, pair, rules, wholeNumber } from './option-values.ts';
 import { readPrompt } from './read-prompt.ts';
 import { nameOptions, toRequest } from './run-request.ts';
+import { styled } from './terminal.ts';
 
-export interface RunOptions {
+export interface RunOptions extends ServerOptions {
   promptFile?: string;
   model?: string;
   fallbackModel?: string;
@@ -45,7 +48,8 @@ export function runCommand(deps: CommandDeps): Command {
     .summary('run one Claude task and follow it to its end')
     .description(
       'Runs one task in the current directory, like claude -p, and follows it to its end. stdout holds the answer,\n' +
-        'stderr what happens. Ctrl-C cancels; a second Ctrl-C leaves at once. Everything is kept: see list, show, watch.',
+        'stderr what happens. Ctrl-C cancels; a second Ctrl-C leaves at once. Everything is kept: see list, show, watch.\n' +
+        'Where there is a server, the task runs there, in a fresh workspace; --dir . works in the current directory.',
     )
     .argument('[prompt]', 'the task; - or nothing reads it from stdin')
     .option('-f, --prompt-file <file>', 'read the prompt from a file')
@@ -72,6 +76,8 @@ export function runCommand(deps: CommandDeps): Command {
       new Option('--dir <directory>', 'another directory in place of the current one').conflicts([
         'fresh',
         'workspace',
+        'url',
+        'key',
       ]),
     )
     .option('-e, --env <NAME=VALUE>', 'a variable for the run; may be repeated', pair)
@@ -82,6 +88,8 @@ export function runCommand(deps: CommandDeps): Command {
     .option('--retry <n>', 'attempts more after a passing failure; needs --fresh', wholeNumber)
     .option('--json', 'print the events as NDJSON on stdout')
     .option('-q, --quiet', 'print the final answer alone')
+    .addOption(urlOption())
+    .addOption(keyOption())
     .addHelpText(
       'after',
       '\nExamples:\n  cc-executor run "fix the failing test" --allow "Bash(npm test),Read,Edit"\n' +
@@ -92,14 +100,32 @@ export function runCommand(deps: CommandDeps): Command {
       const prompt = await readPrompt(deps.terminal, { argument, file: options.promptFile });
       const request = await toRequest(prompt, options);
       refuseRetryOutsideFresh(options);
-      const elsewhere =
-        options.fresh === true ||
-        options.workspace !== undefined ||
-        (options.session !== undefined && options.dir === undefined);
-      const client = await deps.openClient(elsewhere ? undefined : resolve(options.dir ?? deps.directory));
-      const start = () => client.execute(request).catch(nameOptions);
-      deps.exit(await follow(deps, client, { ...options, start }));
+      const service = await serviceFor(deps, options);
+      const { client, url, pasted } = service;
+      if (url !== undefined && !options.json && !options.quiet) tellWhere(deps, options, url);
+      // A run on a server outlives this process; any other is bound to it.
+      const bound = url === undefined ? { cancelOnDisconnect: true } : {};
+      const start = () => client.execute({ ...request, ...bound }).catch(nameOptions);
+      deps.exit(await follow(deps, client, { ...options, pasted, start }));
     });
+}
+
+/** A directory of this machine is worked in by a service of this process, whatever servers there are. */
+async function serviceFor(deps: CommandDeps, options: RunOptions): Promise<OpenedService> {
+  const { dir, fresh, workspace, session } = options;
+  if (dir !== undefined) return embedded(deps, resolve(dir));
+  const elsewhere = fresh === true || workspace !== undefined || session !== undefined;
+  return openService(deps, options, elsewhere ? undefined : resolve(deps.directory));
+}
+
+function tellWhere({ terminal }: CommandDeps, options: RunOptions, url: string): void {
+  const hint = options.url === undefined ? ' (--dir . works in this folder instead)' : '';
+  terminal.stderr.write(`${styled(terminal, 'dim', `on ${url}, ${placeOf(options, hint)}`)}\n`);
+}
+
+function placeOf({ workspace, session }: RunOptions, hint: string): string {
+  if (session !== undefined) return 'in the workspace of that session';
+  return workspace === undefined ? `in a fresh workspace there${hint}` : `in the workspace ${workspace} there`;
 }
 
 /** A retry starts from an empty workspace: what lies in a directory of one's own, or in a session's, would be lost. */

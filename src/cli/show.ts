@@ -2,7 +2,9 @@ import { Command } from 'commander';
 import type { Execution } from '../protocol/execution.ts';
 import type { CommandDeps } from './command-deps.ts';
 import { findExecution } from './find-execution.ts';
+import type { ServerOptions } from './find-server.ts';
 import { promptOf } from './list.ts';
+import { keyOption, type OpenedService, openService, urlOption } from './open-service.ts';
 import { summary } from './summary.ts';
 import { forStream, printable, styled } from './terminal.ts';
 
@@ -12,15 +14,18 @@ export function showCommand(deps: CommandDeps): Command {
     .argument('<id>', 'its id, the first 8 characters or more of it, or last')
     .option('--json', 'print the whole record as JSON')
     .option('--text', 'print the answer alone')
+    .addOption(urlOption())
+    .addOption(keyOption())
     .addHelpText('after', '\nExample:\n  cc-executor show last --text\n')
-    .action(async (wanted: string, options: { json?: boolean; text?: boolean }) => {
+    .action(async (wanted: string, options: ServerOptions & { json?: boolean; text?: boolean }) => {
       const { terminal } = deps;
-      const client = await deps.openClient(undefined);
+      const service = await openService(deps, options, undefined);
+      const { client } = service;
       try {
         const execution = await findExecution(client, wanted);
         if (options.json) terminal.stdout.write(`${JSON.stringify(execution, null, 2)}\n`);
         else if (options.text) terminal.stdout.write(`${forStream(terminal.stdout, answerOf(execution))}\n`);
-        else terminal.stdout.write(page(deps, execution, await promptOf(client, execution.id)));
+        else terminal.stdout.write(page(deps, { execution, service, prompt: await promptOf(client, execution.id) }));
       } finally {
         await client.close({ force: false });
       }
@@ -32,7 +37,11 @@ function answerOf({ result, partialText }: Execution): string {
   return result === null || result.text === '' ? partialText : result.text;
 }
 
-function page(deps: CommandDeps, execution: Execution, prompt: string): string {
+function page(
+  deps: CommandDeps,
+  { execution, service, prompt }: { execution: Execution; service: OpenedService; prompt: string },
+): string {
+  const { url, pasted } = service;
   const {
     id,
     state,
@@ -50,6 +59,7 @@ function page(deps: CommandDeps, execution: Execution, prompt: string): string {
     metadata,
     denials,
   } = execution;
+  const place = url === undefined ? `in ${deps.dataDirectory()}` : `on ${url}`;
   const rows: [string, string][] = [
     ['execution', id],
     ['state', state],
@@ -64,7 +74,7 @@ function page(deps: CommandDeps, execution: Execution, prompt: string): string {
     ['created', createdAt],
     ['started', startedAt ?? ''],
     ['finished', finishedAt ?? ''],
-    ['log', `${lastSeq} events in ${deps.dataDirectory()}; read it with: ${deps.invocation} watch ${id}`],
+    ['log', `${lastSeq} events ${place}; read it with: ${deps.invocation} watch ${id}${pasted}`],
     [
       'metadata',
       Object.entries(metadata)
@@ -80,5 +90,5 @@ function page(deps: CommandDeps, execution: Execution, prompt: string): string {
         `${styled(deps.terminal, 'dim', name.padEnd(11))} ${printable(value).replaceAll('\n', `\n${' '.repeat(12)}`)}`,
     );
   const answer = answerOf(execution);
-  return `${lines.join('\n')}\n\n${answer === '' ? '' : `${printable(answer)}\n\n`}${summary(deps, execution)}`;
+  return `${lines.join('\n')}\n\n${answer === '' ? '' : `${printable(answer)}\n\n`}${summary(deps, execution, pasted)}`;
 }

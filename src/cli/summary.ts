@@ -2,10 +2,14 @@ import type { Execution } from '../protocol/execution.ts';
 import type { CommandDeps } from './command-deps.ts';
 import { dollars, duration, printable, styled } from './terminal.ts';
 
-/** The lines at the end of a run: how it ended, what it took, how to read it back. */
+/**
+ * The lines at the end of a run: how it ended, what it took, how to read it back.
+ * @param pasted what stands behind the commands in it, so that they find the same service
+ */
 export function summary(
   { terminal, invocation }: Pick<CommandDeps, 'terminal' | 'invocation'>,
   execution: Execution,
+  pasted: string,
 ): string {
   const { outcome, result, id, sessionId, denials } = execution;
   const good = outcome?.kind === 'succeeded';
@@ -32,8 +36,8 @@ export function summary(
     );
   }
   lines.push(took.join(' · '));
-  lines.push(styled(terminal, 'dim', `read it back: ${invocation} show ${id}`));
+  lines.push(styled(terminal, 'dim', `read it back: ${invocation} show ${id}${pasted}`));
   if (good && sessionId !== null)
-    lines.push(styled(terminal, 'dim', `go on with it: ${invocation} run --session ${sessionId} "…"`));
+    lines.push(styled(terminal, 'dim', `go on with it: ${invocation} run --session ${sessionId} "…"${pasted}`));
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }

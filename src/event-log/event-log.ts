@@ -7,6 +7,8 @@ import { LiveBatches } from './live-batches.ts';
 
 const PAGE_EVENTS = 500;
 const PAGE_BYTES = 1024 * 1024;
+/** Of a page that a caller asks for. */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 const POLL_INTERVAL_MS = 100;
 
 /** Who writes and who reads one log in this process. */
@@ -86,6 +88,16 @@ export class EventLog {
       channel.readers.delete(queue);
       this.#forgetIdle(executionId, channel);
     }
+  }
+
+  /**
+   * One page after a cursor: at most `limit` events, and at most about 8 MiB of them.
+   * @throws ServiceError as `subscribe`
+   */
+  async page(executionId: string, { after, limit }: { after: number; limit: number }): Promise<EventPage> {
+    const page = await this.#storage.readEvents(executionId, { after, limit, maxBytes: MAX_PAGE_BYTES });
+    refuseCursor(after, page);
+    return page;
   }
 
   /** Yields pages up to the log's end; returns whether the log is finished. */

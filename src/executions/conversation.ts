@@ -27,6 +27,7 @@ export class Conversation {
   #repairsLeft: number;
   /** User turns that no result has answered yet. The CLI's own count does not hold those on their way to it. */
   readonly #unanswered = new Set<string>();
+  #turns = 0;
   #state: 'talking' | 'over' = 'talking';
   #resolveTurnEnded: () => void = () => {};
 
@@ -46,6 +47,11 @@ export class Conversation {
     this.#say(request.prompt);
   }
 
+  /** Sends the prompt to a process that has its options. */
+  startInitialised(request: ExecutionRequest): void {
+    this.#say(request.prompt);
+  }
+
   /** Adds a user turn behind the current one; false when the last turn is over. */
   addTurn(text: string): boolean {
     if (this.#state === 'over' || this.#live.stop !== undefined) return false;
@@ -53,8 +59,14 @@ export class Conversation {
     return true;
   }
 
+  /** How many user turns were sent, the prompt among them. */
+  get turns(): number {
+    return this.#turns;
+  }
+
   #say(text: string): void {
     const uuid = newId();
+    this.#turns += 1;
     this.#unanswered.add(uuid);
     void this.#claude.send(userMessage(text, uuid));
   }

@@ -10,6 +10,8 @@ export interface Dispatcher {
   /** @throws ServiceError `queue_full` */
   assertRoom(): void;
   dispatch(live: LiveExecution): void;
+  /** Whether nothing but another run of its session or workspace would hold up an execution that came now. */
+  startsAtOnce(): boolean;
   /** 1 for the next to start; null when it is not waiting. */
   queuePosition(executionId: string): number | null;
   /** Takes a waiting execution out of the queue; false when it is not waiting. */
@@ -56,6 +58,10 @@ export class InProcessDispatcher implements Dispatcher {
     const at = this.#waiting.findIndex((other) => other.record.request.priority < priority);
     this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, live);
     this.#startSoon();
+  }
+
+  startsAtOnce(): boolean {
+    return !this.#stopped() && this.#waiting.length === 0 && this.#running < this.#options.maxConcurrent;
   }
 
   queuePosition(executionId: string): number | null {

@@ -3,15 +3,17 @@ import { outputContract } from '../claude/structured-output.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
-import { parseExecutionRequest } from '../protocol/execution-request.ts';
+import { type ExecutionRequest, parseExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionFilter, ExecutionRecord } from '../storage/storage.ts';
 import { InProcessDispatcher } from './dispatcher.ts';
 import { LiveExecution } from './live-execution.ts';
-import { type Caller, newExecution } from './new-execution.ts';
+import type { Caller } from './new-execution.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
-import { finish, runExecution } from './run-execution.ts';
+import { dropSpare, finish, runExecution } from './run-execution.ts';
+import { storeExecution } from './store-execution.ts';
 import { storedText } from './stored-text.ts';
+import type { Spare } from './warm-spare.ts';
 
 const CANCELLED: Stop = { kind: 'cancelled', reason: 'cancelled_by_caller', text: 'Cancelled by the caller.' };
 const SHUT_DOWN: Stop = {
@@ -52,16 +54,18 @@ export class Executions {
     const request = parseExecutionRequest(input);
     if (request.outputSchema !== undefined) outputContract(request.outputSchema);
     this.#dispatcher.assertRoom();
-    const { storage, settings } = this.#context;
-    const { record, session } = await newExecution(request, caller, { storage, settings });
-    const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), session);
-    if (!created) return repeated(stored, record);
-    this.dispatch(record);
-    return this.#withPosition(record.execution);
+    const { warm } = this.#context;
+    return warm.lend({ request, caller, atOnce: this.#startsAtOnce(request, caller) }, async (spare, keep) => {
+      const { created, record } = await storeExecution(this.#context, { request, caller, spare: spare?.names });
+      if (!created) return record.execution;
+      keep();
+      this.dispatch(record, spare);
+      return this.#withPosition(record.execution);
+    });
   }
 
   /** Hands a stored execution that has not started to the dispatcher. */
-  dispatch(record: ExecutionRecord): void {
+  dispatch(record: ExecutionRecord, spare?: Spare): void {
     const { eventLog, settings } = this.#context;
     const writer = eventLog.openWriter({
       executionId: record.execution.id,
@@ -70,7 +74,7 @@ export class Executions {
       onFailure: (error) => live.reportStorageFailure(error),
     });
     const stallAfterMs = record.request.stallAfterMs ?? settings.stallAfterMs;
-    const live: LiveExecution = new LiveExecution(record, { writer, stallAfterMs });
+    const live: LiveExecution = new LiveExecution(record, { writer, stallAfterMs, spare });
     const { id } = record.execution;
     this.#live.set(id, live);
     live.ended.then(
@@ -116,6 +120,48 @@ export class Executions {
         `The end of execution ${id} could not be stored; the next start ends it as lost`,
       );
     }
+  }
+
+  /**
+   * Up to `limit` events after a cursor. Where there are none yet, it waits for the first ones until `signal` aborts.
+   * `finished`: nothing follows after these.
+   * @throws ServiceError as `events`
+   */
+  async page(
+    id: string,
+    options: { after: number; limit: number; signal: AbortSignal },
+    caller: Caller,
+  ): Promise<{ events: readonly StoredEvent[]; finished: boolean }> {
+    await this.#stored(id, caller);
+    const { events, lastSeq, finished } = await this.#context.eventLog.page(id, options);
+    if (events.length > 0 || finished)
+      return { events, finished: finished && (events.at(-1)?.seq ?? lastSeq) === lastSeq };
+    for await (const batch of this.events(id, options, caller)) {
+      const first = batch.slice(0, options.limit);
+      return { events: first, finished: first.at(-1)?.type === 'execution.finished' };
+    }
+    return { events: [], finished: false };
+  }
+
+  /**
+   * Says whether a reader may start after this cursor.
+   * @returns whether the log ends there: nothing follows, now or later
+   * @throws ServiceError as `events`
+   */
+  async assertCursor(id: string, after: number, caller: Caller): Promise<{ atEnd: boolean }> {
+    await this.#stored(id, caller);
+    const { lastSeq, finished } = await this.#context.eventLog.page(id, { after, limit: 1 });
+    return { atEnd: finished && after === lastSeq };
+  }
+
+  /**
+   * The execution when it has finished, or as it is when `signal` aborts.
+   * @throws ServiceError `not_found`, `storage_unavailable`
+   */
+  async ended(id: string, signal: AbortSignal, caller: Caller): Promise<Execution> {
+    const { state, lastSeq } = await this.get(id, caller);
+    if (state !== 'finished') for await (const _ of this.events(id, { after: lastSeq, signal }, caller));
+    return this.get(id, caller);
   }
 
   /**
@@ -176,6 +222,7 @@ export class Executions {
    */
   async drain(signal: AbortSignal): Promise<void> {
     this.#state = 'draining';
+    this.#context.warm.stop();
     this.#dispatcher.stop();
     const running = [...this.#live.values()].filter(({ execution }) => execution.state !== 'queued');
     const aborted = new Promise<void>((resolve) => {
@@ -202,7 +249,14 @@ export class Executions {
     await Promise.all(ending);
   }
 
+  #startsAtOnce({ workspace }: ExecutionRequest, { tenant }: Caller): boolean {
+    const same = ({ record }: LiveExecution): boolean =>
+      record.tenant === tenant && record.execution.workspace === workspace;
+    return this.#dispatcher.startsAtOnce() && !(workspace !== undefined && [...this.#live.values()].some(same));
+  }
+
   async #leaveUnstarted(live: LiveExecution): Promise<void> {
+    await dropSpare(this.#context, live);
     await live.writer.close();
     live.givenUp.abort();
     live.finished();
@@ -211,6 +265,7 @@ export class Executions {
   async #endUnstarted(live: LiveExecution, stop: Stop): Promise<void> {
     const outcome = { kind: stop.kind, reason: stop.reason, message: stop.text, exitCode: null, signal: null };
     try {
+      await dropSpare(this.#context, live);
       await finish(this.#context, live, outcome);
     } finally {
       live.finished();
@@ -242,17 +297,4 @@ export class Executions {
   #withPosition(execution: Execution): Execution {
     return { ...execution, queuePosition: this.#dispatcher.queuePosition(execution.id) };
   }
-}
-
-function queuedEvent({ execution, request }: ExecutionRecord): StoredEvent {
-  const { id, createdAt, model, workspace, sessionId } = execution;
-  const data = { prompt: request.prompt, model, workspace, sessionId };
-  const event = { executionId: id, seq: 1, time: createdAt, type: 'execution.queued', data };
-  return { seq: 1, type: 'execution.queued', bytes: JSON.stringify(event) };
-}
-
-function repeated(stored: ExecutionRecord, asked: ExecutionRecord): Execution {
-  if (stored.requestHash === asked.requestHash) return stored.execution;
-  const message = `The idempotency key was used before, for another request (execution ${stored.execution.id})`;
-  throw new ServiceError('idempotency_conflict', message);
 }

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import type { Identity } from '../isolation/launcher-arguments.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { ExecutionRecord } from '../storage/storage.ts';
-import { isForeignWorkspace } from './run-directories.ts';
+import { isForeignWorkspace, type RunPlace } from './run-directories.ts';
 
 /** Who a run is, and, when it stays root although the service would rather drop, why. */
 export interface RunIdentity {
@@ -26,7 +26,7 @@ export interface IdentityPolicy {
  * unprivileged run uid, and lent and local directories under their owner's. Where that owner is root, or the files do
  * not let that user in, the run goes as root.
  */
-export async function chooseIdentity(record: ExecutionRecord, policy: IdentityPolicy): Promise<RunIdentity> {
+export async function chooseIdentity(record: RunPlace, policy: IdentityPolicy): Promise<RunIdentity> {
   if (policy.serviceUid !== 0) return { identity: undefined, stayedRootBecause: undefined };
   const foreign = isForeignWorkspace(record);
   const owner = foreign ? await stat(record.directory) : { uid: policy.runUid, gid: policy.runUid };

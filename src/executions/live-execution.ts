@@ -7,6 +7,7 @@ import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRecord } from '../storage/storage.ts';
 import { assertTransition } from './execution-state.ts';
 import { PausableTimer } from './pausable-timer.ts';
+import type { Spare } from './warm-spare.ts';
 
 /**
  * Longer than this the CLI would throw away an answer in flight and pay for it again (measured: its idle watchdog
@@ -29,6 +30,7 @@ export class LiveExecution {
   readonly storageFailed: Promise<void>;
   /** What the model calls of this execution have cost so far, in USD, by the gateway's count. */
   spentUsd = 0;
+  #spare: Spare | undefined;
   readonly #timeLimit: PausableTimer;
   readonly #stall: PausableTimer;
   readonly #pauseLimit: PausableTimer;
@@ -40,9 +42,13 @@ export class LiveExecution {
   #resolveEnded: () => void = () => {};
   #resolveStorageFailed: () => void = () => {};
 
-  constructor(record: ExecutionRecord, options: { writer: EventWriter; stallAfterMs: number }) {
+  constructor(
+    record: ExecutionRecord,
+    options: { writer: EventWriter; stallAfterMs: number; spare?: Spare | undefined },
+  ) {
     this.record = record;
     this.writer = options.writer;
+    this.#spare = options.spare;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -63,6 +69,13 @@ export class LiveExecution {
 
   get execution(): Execution {
     return this.record.execution;
+  }
+
+  /** The process that waits for this execution; given once. Who takes it uses it or ends it. */
+  takeSpare(): Spare | undefined {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare;
   }
 
   /** The execution as a caller sees it now. */
@@ -167,7 +180,7 @@ export class LiveExecution {
   addTurn(text: string): void {
     if (this.#addTurn?.(text)) return;
     const { state } = this.execution;
-    const why = state === 'running' || state === 'paused' ? 'has no turn under way any more' : `is ${state}`;
+    const why = state === 'running' || state === 'paused' ? 'has no turn under way' : `is ${state}`;
     throw new ServiceError('conflict', `The execution ${why}, and takes no further turn`, { data: { state } });
   }
 

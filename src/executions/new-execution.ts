@@ -6,6 +6,7 @@ import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import { newId } from '../protocol/ids.ts';
 import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
 import { sessionFolder, workspaceFolder } from './run-directories.ts';
+import type { SpareNames } from './warm-place.ts';
 
 /** Who asks. `directory` is set for a caller on this machine who works in a directory of their own. */
 export interface Caller {
@@ -23,14 +24,16 @@ export interface NewExecutionSettings {
 
 /**
  * Makes the record of a new execution: resolves workspace, session and defaults.
+ * @param spare the names of the process that waits for it already, whose folders it takes over
  * @throws ServiceError `not_found` (session), `invalid_request` (workspace)
  */
 export async function newExecution(
   request: ExecutionRequest,
   caller: Caller,
-  { storage, settings }: { storage: Storage; settings: NewExecutionSettings },
+  { storage, settings, spare }: { storage: Storage; settings: NewExecutionSettings; spare?: SpareNames | undefined },
 ): Promise<{ record: ExecutionRecord; session: SessionRecord }> {
   const id = newId();
+  const runId = spare?.runId ?? id;
   const now = new Date().toISOString();
   const session =
     request.sessionId === undefined ? undefined : await storage.getSession(caller.tenant, request.sessionId);
@@ -40,12 +43,12 @@ export async function newExecution(
   const place =
     session !== undefined && request.workspace === undefined && caller.directory === undefined
       ? { workspace: session.workspace, directory: session.directory, fresh: session.fresh }
-      : await resolveWorkspace({ id, request, caller }, settings);
-  if ((request.retry?.max ?? 0) > 0 && place.workspace !== id) {
+      : await resolveWorkspace({ runId, request, caller }, settings);
+  if ((request.retry?.max ?? 0) > 0 && place.workspace !== runId) {
     const message = 'starts again from an empty workspace, so it is only possible in a fresh one of the run’s own';
     throw new ServiceError('invalid_request', `retry ${message}`, { data: { errors: [{ path: 'retry', message }] } });
   }
-  const sessionId = session?.id ?? newId();
+  const sessionId = session?.id ?? spare?.sessionId ?? newId();
   const sessionRecord: SessionRecord = {
     id: sessionId,
     tenant: caller.tenant,
@@ -86,7 +89,7 @@ export async function newExecution(
     request,
     directory: place.directory,
     fresh: place.fresh,
-    runId: id,
+    runId,
     instanceId: settings.instanceId,
     fence: 1,
     requestHash: requestHash(request),
@@ -102,7 +105,7 @@ interface Place {
 }
 
 async function resolveWorkspace(
-  { id, request, caller }: { id: string; request: ExecutionRequest; caller: Caller },
+  { runId, request, caller }: { runId: string; request: ExecutionRequest; caller: Caller },
   settings: NewExecutionSettings,
 ): Promise<Place> {
   const { workspace } = request;
@@ -117,7 +120,7 @@ async function resolveWorkspace(
     await requireDirectory(directory);
     return { workspace, directory, fresh: false };
   }
-  const name = workspace ?? id;
+  const name = workspace ?? runId;
   const directory = workspaceFolder(settings.dataDirectory, caller.tenant, name);
   return { workspace: name, directory, fresh: workspace === undefined };
 }

@@ -2,17 +2,20 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RunDirectories } from '../claude/command.ts';
 import { claudeCommand } from '../claude/command.ts';
 import { decideOutcome, type Stop, toExecutionResult } from '../claude/outcome.ts';
-import { type ClaudeProcess, LineTooLongError, startClaude } from '../claude/process.ts';
+import { type ClaudeProcess, startClaude } from '../claude/process.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import type { LaunchFailure } from '../isolation/launch-failure.ts';
 import type { Identity } from '../isolation/launcher-arguments.ts';
-import type { ModelCall } from '../model-gateway/model-call.ts';
 import type { Outcome } from '../protocol/execution.ts';
+import { type CallWatch, watchCalls } from './call-watch.ts';
 import { Conversation } from './conversation.ts';
 import type { LiveExecution } from './live-execution.ts';
-import type { RunContext } from './run-context.ts';
+import { canStore, readLines } from './read-lines.ts';
+import { MAX_PROCESSES, type RunContext } from './run-context.ts';
 import { hasTranscript, writeOptionFiles } from './run-directories.ts';
 import { awaitExit, stopProcess } from './stop-process.ts';
+import type { Spare } from './warm-spare.ts';
+import { takeSpare } from './warm-take.ts';
 
 export interface AttemptPlace {
   directories: RunDirectories;
@@ -21,9 +24,6 @@ export interface AttemptPlace {
 
 type Ready = { binary: string; version: string; access: Extract<RunContext['access'], { open: true }> };
 
-/** Processes and threads a run may have where it has a uid of its own. */
-const MAX_PROCESSES = 512;
-
 /** One Claude process for one prompt, from its start to its verified death. Never throws for what Claude does. */
 export async function runAttempt(context: RunContext, live: LiveExecution, place: AttemptPlace): Promise<Outcome> {
   const { binary, access } = context;
@@ -31,8 +31,61 @@ export async function runAttempt(context: RunContext, live: LiveExecution, place
   if (!binary.usable) return notStarted('cli_missing', binary.problem);
   if (!access.open) return notStarted('auth_failed', access.problem);
   const ready: Ready = { binary: binary.path, version: binary.version, access };
-  const { gateway } = access;
-  const token = gateway.issueToken();
+  const spare = await takeSpare(context, live, place);
+  const warm = spare === undefined ? undefined : await runWarm(context, { live, ready, spare });
+  if (warm !== undefined) return warm;
+  return live.stop === undefined ? runCold(context, { live, place, ready }) : stoppedBefore(live.stop);
+}
+
+async function runCold(
+  context: RunContext,
+  { live, place, ready }: { live: LiveExecution; place: AttemptPlace; ready: Ready },
+): Promise<Outcome> {
+  const stopped = new AbortController();
+  live.onStop(() => stopped.abort());
+  const leave = await context.starts.enter('run', stopped.signal);
+  if (live.stop !== undefined) {
+    leave?.();
+    return stoppedBefore(live.stop);
+  }
+  context.warm.runStarts();
+  const token = ready.access.gateway.issueToken();
+  try {
+    return await metered(context, { live, ready, token }, async (calls) => {
+      const claude = await start(context, { live, place, token, ready });
+      void claude.spoke.then(leave);
+      const begin = (conversation: Conversation): void => conversation.start(live.record.request);
+      return (await supervise(context, { live, claude, calls, version: ready.version }, begin)).outcome;
+    });
+  } finally {
+    leave?.();
+  }
+}
+
+/**
+ * Runs on a process that waited; `undefined` when it ended without a word before anything else was asked of it, so that
+ * the same can be asked of another one.
+ */
+async function runWarm(
+  context: RunContext,
+  { live, ready, spare }: { live: LiveExecution; ready: Ready; spare: Spare },
+): Promise<Outcome | undefined> {
+  return metered(context, { live, ready, token: spare.token }, async (calls) => {
+    const claude = spare.handOver((text) => keepStderr(context, live, text));
+    const begin = (conversation: Conversation): void => conversation.startInitialised(live.record.request);
+    const followed = await supervise(context, { live, claude, calls, version: ready.version }, begin);
+    const untouched = !followed.heard && !calls.any() && live.execution.state === 'running';
+    return untouched && live.stop === undefined ? undefined : followed.outcome;
+  });
+}
+
+/** Lets a process call the model with a token for as long as `run` lasts. */
+async function metered<T>(
+  context: RunContext,
+  { live, ready, token }: { live: LiveExecution; ready: Ready; token: string },
+  run: (calls: CallWatch) => Promise<T>,
+): Promise<T> {
+  const { gateway } = ready.access;
   const calls = watchCalls(context, live);
   const { maxBudgetUsd } = live.record.request;
   gateway.attach(token, {
@@ -42,8 +95,7 @@ export async function runAttempt(context: RunContext, live: LiveExecution, place
     ...(maxBudgetUsd === undefined ? {} : { maxBudgetUsd }),
   });
   try {
-    const claude = await start(context, { live, place, token, ready });
-    return await supervise(context, { live, claude, calls, version: ready.version });
+    return await run(calls);
   } finally {
     live.spentUsd = gateway.spentUsd(token);
     gateway.detach(token);
@@ -75,21 +127,27 @@ async function start(
     ...(identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } }),
     maxLineBytes: context.settings.maxLineBytes,
     spare: context.launchers,
-    onStderr: (text) => {
-      if (canStore(context, live)) live.writer.append('claude.stderr', { text });
-    },
+    onStderr: (text) => keepStderr(context, live, text),
   });
 }
 
-/** Follows a started process until its whole family is gone, and decides how it ended. */
+function keepStderr(context: RunContext, live: LiveExecution, text: string): void {
+  if (canStore(context, live)) live.writer.append('claude.stderr', { text });
+}
+
+/**
+ * Follows a started process until its whole family is gone, and decides how it ended.
+ * @returns the outcome, and whether the process said anything, or was told more than the prompt
+ */
 async function supervise(
   context: RunContext,
   { live, claude, calls, version }: { live: LiveExecution; claude: ClaudeProcess; calls: CallWatch; version: string },
-): Promise<Outcome> {
+  begin: (conversation: Conversation) => void,
+): Promise<{ outcome: Outcome; heard: boolean }> {
   const { request } = live.record;
   const contract = request.outputSchema === undefined ? undefined : outputContract(request.outputSchema);
   const conversation = new Conversation(live, claude, contract);
-  conversation.start(request);
+  begin(conversation);
   claude.cliPid.then(
     () => markStarted(live, version),
     () => {},
@@ -104,9 +162,10 @@ async function supervise(
     await awaitExit(claude, { force, onTerminate: () => (endedByService = true) });
   });
   try {
-    await readLines(context, { live, claude, conversation });
+    const printed = await readLines(context, { live, claude, conversation });
+    const heard = printed || conversation.turns > 1;
     const report = await claude.exited;
-    if (report.failure !== null) return launchFailed(report.failure, live);
+    if (report.failure !== null) return { outcome: launchFailed(report.failure, live), heard };
     markStarted(live, version);
     const outcome = decideOutcome({
       observed: conversation.observed,
@@ -118,7 +177,7 @@ async function supervise(
       outputProblem: conversation.outputProblem,
     });
     recordResult(live, conversation, outcome);
-    return withDoubt(outcome, context.binary);
+    return { outcome: withDoubt(outcome, context.binary), heard };
   } finally {
     live.detach();
     claude.kill();
@@ -131,70 +190,6 @@ function markStarted(live: LiveExecution, version: string): void {
   live.update({ cli: { version } });
   const { attempt, model, isolation } = live.execution;
   live.writer.append('execution.started', { attempt, model, cli: { version }, isolation }, live.execution);
-}
-
-/** Reads stdout to its end with back-pressure. Past a cap or with no storage, lines are still read but not kept. */
-async function readLines(
-  context: RunContext,
-  { live, claude, conversation }: { live: LiveExecution; claude: ClaudeProcess; conversation: Conversation },
-): Promise<void> {
-  const { maxLineBytes, maxLogBytes } = context.settings;
-  try {
-    for await (const lines of claude.batches) {
-      live.touch();
-      for (const line of lines) conversation.line(line, canStore(context, live));
-      if (live.writer.appendedBytes > maxLogBytes) {
-        live.requestStop(tooLarge(`The run printed more than ${maxLogBytes} bytes of events.`));
-      }
-      await drained(live);
-    }
-  } catch (error) {
-    if (!(error instanceof LineTooLongError)) throw error;
-    live.requestStop(
-      tooLarge(`Claude printed a line of more than ${maxLineBytes} bytes. Everything before it is kept.`),
-    );
-  }
-}
-
-function tooLarge(text: string): Stop {
-  return { kind: 'failed', reason: 'output_too_large', text };
-}
-
-function canStore({ settings }: RunContext, { stop, writer }: LiveExecution): boolean {
-  return stop?.reason !== 'storage_full' && writer.appendedBytes <= settings.maxLogBytes;
-}
-
-/** Waits while too much is queued for the storage; a storage that fails is reported through `onFailure`. */
-async function drained(live: LiveExecution): Promise<void> {
-  if (live.stop?.reason === 'storage_full') return;
-  await Promise.race([live.writer.drained().catch(() => {}), live.storageFailed]);
-}
-
-interface CallWatch {
-  onCall(call: ModelCall): void;
-  refusal(): 'budget' | 'credential' | null;
-}
-
-/** Writes the run's model calls into its log as they end. A refused credential ends the run at once: waiting would not mend it. */
-function watchCalls(context: RunContext, live: LiveExecution): CallWatch {
-  let last: 'budget' | 'credential' | null = null;
-  return {
-    refusal: () => last,
-    onCall: (call) => {
-      last = call.refusal;
-      const { executionId: _, ...witnessed } = call;
-      // The calls that the end of an attempt breaks off are told just before its execution finishes.
-      if (live.execution.state !== 'finished' && canStore(context, live))
-        live.writer.append('model.called', { ...witnessed });
-      if (call.refusal !== 'credential') return;
-      const status = call.status === null ? '' : ` (HTTP ${call.status})`;
-      live.requestStop({
-        kind: 'failed',
-        reason: 'auth_failed',
-        text: `The model API refused the credential${status}. Check it with \`cc-executor doctor\`, and renew it.`,
-      });
-    },
-  };
 }
 
 /** A crash of a program that is not the tested one may have its cause there. */

@@ -5,6 +5,11 @@ import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { NewExecutionSettings } from './new-execution.ts';
+import type { StartGate } from './start-gate.ts';
+import type { WarmPool } from './warm-pool.ts';
+
+/** Processes and threads a run may have where it has a uid of its own. */
+export const MAX_PROCESSES = 512;
 
 /** The way to the model API, or why there is none. */
 export type GatewayAccess =
@@ -18,6 +23,8 @@ export interface RunContext {
   access: GatewayAccess;
   binary: ClaudeBinary;
   launchers: SpareLauncher;
+  starts: StartGate;
+  warm: WarmPool;
   logger: Logger;
   settings: NewExecutionSettings & {
     runUid: number;

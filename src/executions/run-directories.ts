@@ -21,14 +21,17 @@ export function workspaceFolder(dataDirectory: string, tenant: string, name: str
   return join(dataDirectory, 'workspaces', tenant, name);
 }
 
+/** Where a run works, and what names its folder. */
+export type RunPlace = Pick<ExecutionRecord, 'directory' | 'runId'> & { execution: { workspace: string } };
+
 /** A directory that is lent by the operator or local to the caller: never made, emptied or given away here. */
-export function isForeignWorkspace({ execution }: ExecutionRecord): boolean {
+export function isForeignWorkspace({ execution }: RunPlace): boolean {
   return /^(local|lent):/.test(execution.workspace);
 }
 
 /** Makes the folders of a run, 0700 and owned by the user it runs as. Synchronous for the sake of a fast start. */
 export function prepareRunDirectories(
-  record: ExecutionRecord,
+  record: RunPlace,
   options: { dataDirectory: string; configDirectory: string; identity: Identity | undefined },
 ): RunDirectories {
   const run = runFolder(options.dataDirectory, record.runId);

@@ -24,6 +24,7 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
     // Stored before anything starts: after a crash, what is queued may run, and what is running must not run again.
     await context.storage.updateExecution(live.execution.id, live.record.fence, live.execution);
     const outcome = await attempts(context, live);
+    await dropSpare(context, live);
     await removeRunFolder(dataDirectory, live.record.runId, context.logger);
     await finish(context, live, outcome);
   } catch (error) {
@@ -33,12 +34,19 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
   }
 }
 
+/** Ends the process that waited for an execution, where it has not been used. */
+export async function dropSpare({ warm }: RunContext, live: LiveExecution): Promise<void> {
+  const spare = live.takeSpare();
+  if (spare !== undefined) await warm.abandon(spare);
+}
+
 /**
  * Ends an execution that the service itself failed, so that nobody waits for it in vain. Where that cannot be stored, or
  * another service has taken it over, its readers here are let go.
  */
 async function endBroken(context: RunContext, live: LiveExecution, error: unknown): Promise<void> {
   context.logger.error({ err: error, executionId: live.execution.id }, 'the service failed an execution');
+  await dropSpare(context, live);
   const code = error instanceof ServiceError ? error.code : undefined;
   if (code !== 'stale_writer' && live.execution.state !== 'finished') {
     const reason = code === 'storage_unavailable' ? 'storage_full' : 'spawn_failed';

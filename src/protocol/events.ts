@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Outcome, Reason } from './execution.ts';
-import { Uuid } from './ids.ts';
+import { Uuid } from './uuid.ts';
 
 const Json = z.record(z.string(), z.unknown());
 
@@ -71,6 +71,11 @@ export const EVENT_DATA = {
 
 export type EventType = keyof typeof EVENT_DATA;
 export const EVENT_TYPES = Object.keys(EVENT_DATA) as EventType[];
+/** One that a later version added passes through as it stands. */
+export function isEventType(value: string): value is EventType {
+  return value !== '';
+}
+
 export type EventDataOf<T extends EventType> = z.infer<(typeof EVENT_DATA)[T]>;
 
 /** One numbered record of an execution's event log. `seq` starts at 1, has no gaps, and is the cursor. */

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { ServiceError } from './errors.ts';
-import { Uuid } from './ids.ts';
 import { parseInput } from './parse-input.ts';
+import { Uuid } from './uuid.ts';
 
 /** 4 MiB, counted in UTF-8 bytes. */
 export const MAX_PROMPT_BYTES = 4 * 1024 * 1024;
-const MAX_SYSTEM_PROMPT_BYTES = 1024 * 1024;
+export const MAX_SYSTEM_PROMPT_BYTES = 1024 * 1024;
 const MAX_SCHEMA_BYTES = 256 * 1024;
 
 /** Names a request may not set in the run's environment: they steer the CLI, the loader or the interpreters. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Uuid } from './ids.ts';
+import { Uuid } from './uuid.ts';
 
 export const EXECUTION_STATES = ['queued', 'running', 'paused', 'waiting_approval', 'finished'] as const;
 export const ExecutionState = z.enum(EXECUTION_STATES);

@@ -4,10 +4,12 @@ import { ExecutionEvent } from './events.ts';
 import { Execution, ExecutionState, OUTCOME_KINDS } from './execution.ts';
 import { ExecutionRequest, TurnText } from './execution-request.ts';
 import { HealthDetail, HealthState } from './health.ts';
-import { Uuid } from './ids.ts';
+import { Uuid } from './uuid.ts';
 
 /** The longest wait a caller may ask of `POST /v1/execute` and of a long poll, in ms. */
 export const MAX_WAIT_MS = 600_000;
+/** A JSON body, in bytes: a prompt of 4 MiB whose every character is escaped, and all the rest. */
+export const MAX_BODY_BYTES = 32 * 1024 * 1024;
 export const MAX_EVENTS = 1_000;
 export const MAX_EXECUTIONS = 1_000;
 
@@ -51,7 +53,7 @@ export const ExecuteQuery = z.strictObject({
 
 export const InputBody = z.strictObject({ text: TurnText });
 
-/** A file or folder of a workspace. `size` in bytes; `target` of a link is what is written in it. */
+/** A file or folder of a workspace, links not followed. `size` in bytes. */
 export const WorkspaceEntry = z.object({
   name: z.string(),
   kind: z.enum(['file', 'directory', 'link', 'other']),
@@ -132,6 +134,7 @@ const STARTING = [
   'idempotency_conflict',
   'payload_too_large',
   'unsupported_media_type',
+  'too_many',
   'queue_full',
   'shutting_down',
   'not_implemented',
@@ -148,7 +151,7 @@ function control(action: 'pause' | 'resume' | 'cancel', summary: string) {
     summary,
     params: byId,
     responses: { 200: [{ json: Execution }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type'],
+    errors: ['not_found', 'conflict'],
   } as const satisfies HttpRoute;
 }
 
@@ -195,7 +198,7 @@ export const HTTP_ROUTES = {
     summary: 'Remove a finished execution, its event log and its fresh workspace',
     params: byId,
     responses: { 204: [] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type'],
+    errors: ['not_found', 'conflict'],
   },
   readEvents: {
     method: 'GET',
@@ -228,7 +231,7 @@ export const HTTP_ROUTES = {
     params: byId,
     body: { json: InputBody },
     responses: { 200: [{ json: Execution }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'too_many'],
   },
   readFile: {
     method: 'GET',

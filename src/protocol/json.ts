@@ -2,17 +2,39 @@ import { ServiceError } from './errors.ts';
 
 /** Deeper than any request of the contract, and far from the depth at which recursive code overflows its stack. */
 const MAX_DEPTH = 64;
+/** More than any request of the contract holds. A value of three bytes takes up to 100 bytes when it is parsed. */
+const MAX_VALUES = 250_000;
 
 /**
  * Parses JSON that comes from outside.
  * @throws SyntaxError where it is not JSON (RFC 8259)
  * @throws ServiceError `invalid_request` for what is JSON and would mean different things to different readers or
- * programs: nesting beyond 64, a key given twice in one object, the key `__proto__`
+ * programs: nesting beyond 64, a key given twice in one object, the key `__proto__`; and, whether it is JSON or not,
+ * for more than 250,000 values
  */
 export function parseJson(text: string): unknown {
+  refuseExcess(text);
   const value: unknown = JSON.parse(text);
   refuseAmbiguity(text);
   return value;
+}
+
+/** Comes before parsing, and so takes any text: what is parsed first has taken the memory already. */
+function refuseExcess(text: string): void {
+  if (text.length <= MAX_VALUES) return;
+  let values = 1;
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text[at]) {
+      case '"':
+        at = endOfString(text, at) - 1;
+        break;
+      case '{':
+      case '[':
+      case ',':
+        values += 1;
+        if (values > MAX_VALUES) throw refused(`The JSON holds more than ${MAX_VALUES} values`);
+    }
+  }
 }
 
 /** Walks over a text that is known to be JSON; iterative, so that no depth can overflow the stack. */
@@ -39,13 +61,14 @@ function refuseAmbiguity(text: string): void {
   }
 }
 
-/** The index behind the closing quote of the string that opens at `start`. */
+/** The index behind the closing quote of the string that opens at `start`; the end of the text where there is none. */
 function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;
     while (text[end - 1 - backslashes] === '\\') backslashes += 1;
     if (backslashes % 2 === 0) return end + 1;
   }
+  return text.length;
 }
 
 function isKey(text: string, end: number): boolean {

@@ -3,19 +3,30 @@ import type { ErrorCode } from './errors.ts';
 import { ExecutionEvent } from './events.ts';
 import { Execution } from './execution.ts';
 import { ExecutionRequest, TurnText } from './execution-request.ts';
-import { Cursor, ExecutionPage, ListQuery } from './http-routes.ts';
+import { Cursor, ExecutionPage, ListQuery, MAX_BODY_BYTES } from './http-routes.ts';
 
 /** Any text: one that is no id of an execution is `not_found`. */
 const ExecutionId = z.string().min(1).max(200);
+
+/** The longest frame that is taken, in bytes: the longest prompt, and room for what JSON escapes. */
+export const MAX_FRAME_BYTES = MAX_BODY_BYTES;
 
 export interface RpcMethod {
   summary: string;
   /** An object by name; by position, the values stand in the order of its fields. */
   params: z.ZodObject;
   result: z.ZodType;
-  /** Beside -32600, -32601, -32602 and -32603, which any call may be answered with. */
+  /** Beside those that any call may be answered with, `ANY_METHOD`. */
   errors: readonly ErrorCode[];
 }
+
+/** What any call may be answered with, beside -32700, -32600 and -32601. */
+export const ANY_METHOD = [
+  'invalid_request',
+  'internal',
+  'unauthenticated',
+  'storage_unavailable',
+] as const satisfies readonly ErrorCode[];
 
 /** Every method that a client may call over the WebSocket. */
 export const RPC_METHODS = {
@@ -23,7 +34,7 @@ export const RPC_METHODS = {
     summary: 'Present the key, where neither a header nor a subprotocol did; the first call of its connection',
     params: z.strictObject({ key: z.string().min(1).max(4096) }),
     result: z.object({ authenticated: z.literal(true) }),
-    errors: ['unauthenticated'],
+    errors: [],
   },
   execute: {
     summary: 'Accept a task and subscribe to its events from the first; when this answers, it is stored',
@@ -67,6 +78,12 @@ export const RPC_METHODS = {
     result: ExecutionPage,
     errors: [],
   },
+  'rpc.discover': {
+    summary: 'Read this interface as an OpenRPC document',
+    params: z.strictObject({}),
+    result: z.record(z.string(), z.unknown()),
+    errors: [],
+  },
   ping: {
     summary: 'Have the service answer',
     params: z.strictObject({}),
@@ -105,6 +122,7 @@ export const CLOSE_CODES = {
   goingAway: { code: 1001, text: 'the service is going away; connect again and go on after your last seq' },
   textOnly: { code: 1003, text: 'frames are text' },
   tooBig: { code: 1009, text: 'a frame is longer than is taken' },
+  failed: { code: 1011, text: 'the service could not check the key; connect again' },
   unauthenticated: { code: 4401, text: 'a valid key is needed' },
   origin: { code: 4403, text: 'pages of this origin may not connect' },
   slowToAuthenticate: { code: 4408, text: 'no key was presented in time' },

@@ -46,13 +46,13 @@ export interface EventPage {
 
 export interface ExecutionFilter {
   tenant: Tenant;
-  state?: Execution['state'];
-  outcome?: NonNullable<Execution['outcome']>['kind'];
-  sessionId?: string;
+  state?: Execution['state'] | undefined;
+  outcome?: NonNullable<Execution['outcome']>['kind'] | undefined;
+  sessionId?: string | undefined;
   /** A page holds fewer when it would be longer than about 8 MiB; `nextCursor` then goes on. */
   limit: number;
   /** The id after which the page starts; newest first. */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** A Claude conversation: where its config folder and its workspace are. */

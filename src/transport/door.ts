@@ -12,6 +12,8 @@ export interface Door {
   logger: Logger;
   health(): Promise<HealthDetail>;
   version: string;
+  /** What describes the doors, as JSON. */
+  documents: { openApi: object; openRpc: object };
   /** Pages of these origins may call, beside those of the service itself; as `https://example.org`, or `*`. */
   allowedOrigins: readonly string[];
   /** Aborts when the service takes no more work and runs go on for up to `drainMs`; what follows runs goes on too. */

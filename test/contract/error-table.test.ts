@@ -29,6 +29,7 @@ test('the numbers of the error table are what clients were told', () => {
     unsupported_media_type: [415, 1020],
     too_many: [429, 1021],
     not_running: [503, 1022],
+    address_unusable: [503, 1023],
   });
 });
 

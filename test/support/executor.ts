@@ -35,6 +35,8 @@ export interface ExecutorOptions {
   /** An existing data folder; a new one when left out. */
   folder?: string;
   adoptQueued?: boolean;
+  /** How many processes are started ahead; none when left out. */
+  warmPool?: number;
 }
 
 /** A service with its own data folder and scripted model, closed after the test. */
@@ -47,12 +49,14 @@ export async function executor(options: ExecutorOptions = {}): Promise<Executor>
     CC_DATA_DIR: `${folder}/data`,
     ANTHROPIC_API_KEY: 'sk-ant-api03-test',
     ANTHROPIC_BASE_URL: model.url,
+    CC_WARM_POOL: String(options.warmPool ?? 0),
     ...options.env,
   });
   const service = await createService(config, {
     logger: createLogger('silent'),
     adoptQueued: options.adoptQueued ?? false,
   });
+  service.warm.open();
   open.push(
     () => model.close(),
     () => service.close({ force: true }),

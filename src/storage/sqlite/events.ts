@@ -1,8 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
-import type { StoredEvent } from '../../protocol/events.ts';
+import { isEventType, type StoredEvent } from '../../protocol/events.ts';
 import type { EventPage } from '../storage.ts';
-import { integer, isEventType, type Row, text } from './rows.ts';
+import { integer, type Row, text } from './rows.ts';
 
 export interface EventTable {
   /** Adds events to a log; the caller has checked that they follow. */

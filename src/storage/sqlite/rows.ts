@@ -1,5 +1,4 @@
 import type { SQLOutputValue } from 'node:sqlite';
-import type { EventType } from '../../protocol/events.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -19,9 +18,4 @@ export function integer(row: Row | undefined, column: string): number {
     throw new Error(`column ${column} of the store holds ${typeof value} where a number belongs`);
   }
   return value;
-}
-
-/** Types are written from `StoredEvent` alone; one that a later version added passes through as it stands. */
-export function isEventType(value: string): value is EventType {
-  return value !== '';
 }

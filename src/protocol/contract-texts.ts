@@ -1,9 +1,9 @@
-import type { ErrorCode } from '../src/protocol/errors.ts';
-import type { EventType } from '../src/protocol/events.ts';
-import type { ExecutionState, Outcome, Reason } from '../src/protocol/execution.ts';
-import type { ExecutionRequest } from '../src/protocol/execution-request.ts';
+import type { ErrorCode } from './errors.ts';
+import type { EventType } from './events.ts';
+import type { ExecutionState, Outcome, Reason } from './execution.ts';
+import type { ExecutionRequest } from './execution-request.ts';
 
-/** What the generated tables say beside what the schemas say. A name that is missing here does not compile. */
+/** What the documents say beside what the schemas say. A name that is missing here does not compile. */
 export const FIELD_TEXTS: Readonly<Record<keyof ExecutionRequest, string>> = {
   prompt: 'What Claude is asked, 1 byte to 4 MiB of UTF-8. Taken literally: no `@file`, no `/command`.',
   sessionId: 'Continues that conversation. Left out: a new one.',
@@ -18,21 +18,23 @@ export const FIELD_TEXTS: Readonly<Record<keyof ExecutionRequest, string>> = {
   allowedTools: 'Tools and rules that need no permission, such as `Bash(git status *)`.',
   disallowedTools: 'Tools and rules that are denied.',
   permissionMode: 'As in Claude Code. `bypassPermissions` is refused where the run would be root.',
-  approvals: 'What happens to a tool that needs permission. `ask` is not built yet.',
+  approvals: 'What happens to a tool that needs permission. `ask` is not built yet: answered with `not_implemented`.',
   mcpServers: 'MCP servers of this run, by name, as in the `mcpServers` of Claude Code.',
   outputSchema: 'A JSON Schema (2020-12), up to 256 KiB, that the answer must match.',
   env: 'Variables of the run. Names that steer Claude Code, the loader or an interpreter are refused.',
   timeLimitMs: 'Wall-clock limit of the run; time spent paused does not count. Left out: `CC_TIME_LIMIT_MS`.',
   stallAfterMs: 'Silence after which `execution.stalled` is written. Left out: `CC_STALL_AFTER_MS`.',
   partialMessages: 'Whether text is streamed as `claude.delta` events.',
-  checks: 'Acceptance checks. Not built yet.',
+  checks: 'Acceptance checks. Not built yet: answered with `not_implemented`.',
   retry: '`{max}`: attempts after the first, for transient failures only, in a fresh workspace only.',
   priority: 'Higher starts first; the same starts in order of arrival.',
-  cancelOnDisconnect: 'Whether the run belongs to the life of its caller.',
-  egress: 'Domains the run may reach. Not built yet.',
+  cancelOnDisconnect:
+    'Whether the run ends with the connection that asked for it. `POST /v1/executions`, which keeps none, refuses it.',
+  egress: 'Domains the run may reach. Not built yet: answered with `not_implemented`.',
   repairTurns: 'Further turns in which a structured output that is missing or wrong may be mended.',
   idempotencyKey: 'The same key with the same request returns the execution of the first time.',
-  projectSettings: 'Whether settings files of the workspace count. Not built yet.',
+  projectSettings:
+    'Whether settings files of the workspace count. `true` is not built yet: answered with `not_implemented`.',
   metadata: 'Up to 16 strings of the caller’s own.',
 };
 
@@ -120,5 +122,6 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   unsupported_media_type: 'JSON is sent as `application/json`, and nothing is sent compressed',
   too_many: '`retryAfterMs` says when to try again',
   not_running: 'made by clients that cannot reach it',
+  address_unusable: 'made at the start: another program listens there',
   internal: 'a defect; the service’s log has the details',
 };

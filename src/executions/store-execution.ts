@@ -1,0 +1,35 @@
+import { ServiceError } from '../protocol/errors.ts';
+import type { StoredEvent } from '../protocol/events.ts';
+import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import type { ExecutionRecord } from '../storage/storage.ts';
+import { type Caller, newExecution } from './new-execution.ts';
+import type { RunContext } from './run-context.ts';
+import type { SpareNames } from './warm-place.ts';
+
+/**
+ * Stores a new execution together with its first event, or finds the one that the same idempotency key was used for.
+ * @throws ServiceError `idempotency_conflict` when that one was asked for something else; those of `newExecution`
+ */
+export async function storeExecution(
+  { storage, settings }: RunContext,
+  { request, caller, spare }: { request: ExecutionRequest; caller: Caller; spare: SpareNames | undefined },
+): Promise<{ created: boolean; record: ExecutionRecord }> {
+  const { record, session } = await newExecution(request, caller, { storage, settings, spare });
+  const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), session);
+  if (created) return { created, record };
+  refuseOther(stored, record);
+  return { created, record: stored };
+}
+
+function queuedEvent({ execution, request }: ExecutionRecord): StoredEvent {
+  const { id, createdAt, model, workspace, sessionId } = execution;
+  const data = { prompt: request.prompt, model, workspace, sessionId };
+  const event = { executionId: id, seq: 1, time: createdAt, type: 'execution.queued', data };
+  return { seq: 1, type: 'execution.queued', bytes: JSON.stringify(event) };
+}
+
+function refuseOther(stored: ExecutionRecord, asked: ExecutionRecord): void {
+  if (stored.requestHash === asked.requestHash) return;
+  const message = `The idempotency key was used before, for another request (execution ${stored.execution.id})`;
+  throw new ServiceError('idempotency_conflict', message);
+}

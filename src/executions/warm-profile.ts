@@ -1,0 +1,37 @@
+import { createHash } from 'node:crypto';
+import { initializeMessage, optionArguments } from '../claude/command.ts';
+import { outputContract } from '../claude/structured-output.ts';
+import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import type { Tenant } from '../storage/storage.ts';
+import type { Caller } from './new-execution.ts';
+
+/**
+ * What a process that waits is started with, and all that a run must share with it to be served by it. A `fresh` one
+ * waits in a workspace of its own; a `named` one waits in a neutral folder until it is claimed for a named workspace.
+ */
+export interface WarmProfile {
+  kind: 'fresh' | 'named';
+  tenant: Tenant;
+  model: string;
+  /** The options of the run; its prompt is not in it. */
+  request: ExecutionRequest;
+  /** The first line it is sent. */
+  initialize: object;
+  /** Two profiles are the same when their keys are. */
+  key: string;
+}
+
+/** The profile of a run; `undefined` for one that has to be started for itself. */
+export function profileOf(request: ExecutionRequest, caller: Caller, defaultModel: string): WarmProfile | undefined {
+  const { sessionId, workspace, env, mcpServers, outputSchema } = request;
+  if (sessionId !== undefined || env !== undefined || mcpServers !== undefined) return undefined;
+  if (workspace === undefined ? caller.directory !== undefined : workspace.startsWith('lent:')) return undefined;
+  const kind = workspace === undefined ? 'fresh' : 'named';
+  const { tenant } = caller;
+  const model = request.model ?? defaultModel;
+  const schema = outputSchema === undefined ? undefined : outputContract(outputSchema).cliSchema;
+  const initialize = initializeMessage(request, schema);
+  const shared = JSON.stringify([kind, tenant, optionArguments(request, model), initialize]);
+  const key = createHash('sha256').update(shared).digest('base64');
+  return { kind, tenant, model, request: { ...request, prompt: '' }, initialize, key };
+}

@@ -1,0 +1,116 @@
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { keyFile, ServiceKeys } from '../auth/service-keys.ts';
+import type { Config } from '../config.ts';
+import { workspaceFolder } from '../executions/run-directories.ts';
+import { ServiceError } from '../protocol/errors.ts';
+import { openApi } from '../protocol/openapi.ts';
+import { openRpc } from '../protocol/openrpc.ts';
+import { createService } from '../service.ts';
+import type { Door } from '../transport/door.ts';
+import { createHttpDoor } from '../transport/http/http-door.ts';
+import { registerWebSocket } from '../transport/websocket/plugin.ts';
+import { createWorkspaces } from '../workspaces/workspaces.ts';
+import { healthOf } from './health.ts';
+import { writeServerFile } from './server-file.ts';
+import { shutDown } from './shut-down.ts';
+import { endingLine, startupLines } from './startup-lines.ts';
+
+/** A service that listens. */
+export interface Server {
+  url: string;
+  /** What the operator is told. */
+  lines: string[];
+  /**
+   * Begins the end: takes nothing new, lets runs end for up to `CC_DRAIN_MS`, then ends them; `force`, also later,
+   * ends them at once. What waits stays in the store for the next start. Returns what the operator is told.
+   */
+  stop(options: { force: boolean }): string;
+  /** Resolves when everything is closed; rejects when a part could not be. */
+  ended: Promise<void>;
+}
+
+/**
+ * Starts the service and opens its doors.
+ * @throws ServiceError `address_unusable`, and those of `createService`
+ */
+export async function openServer(config: Config, options: { logger: Logger; version: string }): Promise<Server> {
+  const { logger, version } = options;
+  const service = await createService(config, { logger, adoptQueued: true });
+  const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
+  try {
+    const keys = new ServiceKeys({ storage: service.storage, operatorKey: config.apiKey });
+    const firstKey = await keys.makeFirst(config.dataDirectory);
+    const door: Door = {
+      executions: service.executions,
+      workspaces: createWorkspaces(workspacesOptions(config)),
+      keys,
+      logger,
+      version,
+      documents: { openApi: openApi(version), openRpc: openRpc(version) },
+      health: healthOf(service, { version, draining: draining.signal }),
+      allowedOrigins: config.server.allowedOrigins,
+      draining: draining.signal,
+      drainMs: config.server.drainMs,
+      closing: closing.signal,
+    };
+    const app = await createHttpDoor(door, config.server);
+    await registerWebSocket(app, door);
+    const url = await listen(app, config.server);
+    await writeServerFile(config.dataDirectory, { url, pid: process.pid });
+    service.warm.open();
+    const stopping = Promise.withResolvers<void>();
+    const ended = stopping.promise.then(() => shutDown({ service, app, config, logger, draining, closing, force }));
+    return {
+      url,
+      lines: startupLines({ service, config, url, version, firstKey, keyFile: keyFile(config.dataDirectory) }),
+      ended,
+      stop: (how) => {
+        if (how.force) force.abort();
+        stopping.resolve();
+        return endingLine(service.executions.load(), { ...how, drainMs: config.server.drainMs });
+      },
+    };
+  } catch (error) {
+    await service.close({ force: true, keepWaiting: true });
+    throw error;
+  }
+}
+
+function workspacesOptions(config: Config): Parameters<typeof createWorkspaces>[0] {
+  const asRoot = process.getuid?.() === 0;
+  return {
+    folderOf: (tenant, name) => workspaceFolder(config.dataDirectory, tenant, name),
+    lent: config.lentWorkspaces,
+    quotaBytes: config.workspaceQuotaBytes,
+    owner: asRoot ? { uid: config.runUid, gid: config.runUid } : undefined,
+  };
+}
+
+/** @returns the URL by which this machine reaches it */
+async function listen(app: FastifyInstance, { host, port }: Config['server']): Promise<string> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await app.close();
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const why = Object.hasOwn(NO_ADDRESS, code) ? NO_ADDRESS[code] : undefined;
+    if (why === undefined) throw error;
+    throw new ServiceError('address_unusable', `The service cannot listen on ${host}:${port}: ${why}`, {
+      cause: error,
+    });
+  }
+  const address = app.server.address();
+  const bound = typeof address === 'object' ? address?.port : undefined;
+  return `http://${REACHED_AT[host] ?? (host.includes(':') ? `[${host}]` : host)}:${bound ?? port}`;
+}
+
+const NO_ADDRESS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there; end it, or choose another port with CC_PORT',
+  EACCES: 'this user may not listen on that port; choose one above 1023 with CC_PORT',
+  EADDRNOTAVAIL: 'this machine does not have that address; see CC_HOST',
+  ENOTFOUND: 'that name is not known; see CC_HOST',
+};
+
+/** Where a service that listens everywhere is reached from its own machine. */
+const REACHED_AT: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };

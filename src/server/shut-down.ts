@@ -1,0 +1,50 @@
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Service } from '../service.ts';
+import { removeServerFile } from './server-file.ts';
+
+/** What is still being answered when everything else is closed gets so long, in ms. */
+const LAST_ANSWERS_MS = 5_000;
+
+export interface Parts {
+  service: Service;
+  app: FastifyInstance;
+  config: Config;
+  logger: Logger;
+  draining: AbortController;
+  closing: AbortController;
+  force: AbortController;
+}
+
+/** The phases of an orderly end, each logged. A phase that fails does not keep the later ones from happening. */
+export async function shutDown({ service, app, config, logger, draining, closing, force }: Parts): Promise<void> {
+  const { executions } = service;
+  const failures: unknown[] = [];
+  const phase = async (name: string, act: () => Promise<unknown>): Promise<void> => {
+    const began = performance.now();
+    logger.info({ phase: name, ...executions.load() }, 'shutting down');
+    await act().catch((error: unknown) => failures.push(error));
+    logger.info({ phase: name, ms: Math.round(performance.now() - began) }, 'done');
+  };
+  const limit = AbortSignal.any([force.signal, AbortSignal.timeout(config.server.drainMs)]);
+  await phase('not ready', async () => draining.abort());
+  await phase('runs end by themselves', () => executions.drain(limit));
+  await phase('runs are ended', () => executions.close({ force: force.signal.aborted, keepWaiting: true }));
+  await phase('readers are told where to go on', async () => closing.abort());
+  await phase('doors', () => closeDoors(app));
+  await phase('store', async () => {
+    await removeServerFile(config.dataDirectory, { pid: process.pid });
+    await service.close({ force: true, keepWaiting: true });
+  });
+  if (failures.length > 0) throw new AggregateError(failures, 'Parts of the service could not be closed');
+}
+
+async function closeDoors(app: FastifyInstance): Promise<void> {
+  const late = setTimeout(() => app.server.closeAllConnections(), LAST_ANSWERS_MS);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(late);
+  }
+}

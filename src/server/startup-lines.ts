@@ -1,0 +1,73 @@
+import type { Config } from '../config.ts';
+import type { Service } from '../service.ts';
+
+interface Started {
+  service: Service;
+  config: Config;
+  url: string;
+  version: string;
+  /** The key of the first start, shown this once. */
+  firstKey: string | undefined;
+  keyFile: string;
+}
+
+/** What the operator is told when the service listens: what was found, and what to paste. */
+export function startupLines({ service, config, url, version, firstKey, keyFile }: Started): string[] {
+  const { binary, credential, dataDirectory } = service;
+  const claude = binary.usable ? `${binary.version} at ${binary.path}` : `MISSING: ${binary.problem}`;
+  const account =
+    'problem' in credential
+      ? `NONE: ${credential.problem}`
+      : credential.kind === 'api_key'
+        ? 'an API key'
+        : 'a Claude Max credential: your own account, for your own use';
+  return [
+    `CC Executor ${version} listens on ${url}`,
+    '',
+    `  claude      ${claude}`,
+    `  credential  ${account}`,
+    `  storage     SQLite in ${dataDirectory}`,
+    '  isolation   L1: a run can read what its user can read; see docs/security.md',
+    `  runs        ${config.maxConcurrent} at once, ${config.queueLimit} may wait`,
+    `  key         ${keyText({ config, firstKey, keyFile })}`,
+    ...(loopback(config.server.host) ? [] : ['', NOT_LOOPBACK]),
+    '',
+    'Try it:',
+    `  curl ${url}/v1/execute -H "Authorization: Bearer ${shownKey({ config, firstKey, keyFile })}" \\`,
+    `    -H "Content-Type: application/json" -d '{"prompt":"Say hello"}'`,
+    '',
+    `Documentation: ${url}/docs (any name, the key as password). Ctrl-C ends the service when its runs have ended.`,
+  ];
+}
+
+const NOT_LOOPBACK =
+  '  It listens beyond this machine, and speaks plain HTTP: put a proxy with TLS in front (docs/operations.md).';
+
+type Key = Pick<Started, 'config' | 'firstKey' | 'keyFile'>;
+
+function keyText({ config, firstKey, keyFile }: Key): string {
+  if (config.apiKey !== undefined) return 'the one in CC_API_KEY';
+  if (firstKey === undefined) return `made at the first start, kept in ${keyFile}; a new one: cc-executor keys reset`;
+  return `${firstKey}\n              shown this once; this machine's command line finds it in ${keyFile}`;
+}
+
+function shownKey({ config, firstKey, keyFile }: Key): string {
+  if (config.apiKey !== undefined) return '$CC_API_KEY';
+  return firstKey ?? `$(cat ${keyFile})`;
+}
+
+function loopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
+
+/** What the operator is told when the service is asked to end. */
+export function endingLine(
+  { running, waiting }: { running: number; waiting: number },
+  { force, drainMs }: { force: boolean; drainMs: number },
+): string {
+  const kept = waiting === 0 ? '' : ` ${waiting} that wait are kept for the next start.`;
+  if (running === 0) return `Ending.${kept}`;
+  const runs = running === 1 ? '1 run' : `${running} runs`;
+  if (force) return `Ending ${runs} now.${kept}`;
+  return `Ending when ${runs} have ended, in ${Math.round(drainMs / 1000)} s at most.${kept} Once more ends them now.`;
+}

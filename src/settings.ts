@@ -1,0 +1,233 @@
+import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, { error: 'is not a whole number' })
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
+
+const milliseconds = whole(1, 30 * 24 * 3600 * 1000);
+const MiB = 1024 * 1024;
+
+const upstreamUrl = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' });
+
+const lentWorkspaces = z.string().transform((value, context) => {
+  const lent: Record<string, string> = {};
+  for (const entry of value.split(',').filter((part) => part.trim() !== '')) {
+    const [name, path] = entry.split('=', 2).map((part) => part.trim());
+    if (!name || !path || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name) || !isAbsolute(path)) {
+      context.addIssue({
+        code: 'custom',
+        message: `has the entry ${entry}; write name=/absolute/path, separated by commas`,
+      });
+      return z.NEVER;
+    }
+    lent[name] = path;
+  }
+  return lent;
+});
+
+const origins = z.string().transform((value, context) => {
+  const listed = value.split(',').map((part) => part.trim());
+  const wrong = listed.find((part) => part !== '*' && !(URL.canParse(part) && new URL(part).origin === part));
+  if (wrong !== undefined) {
+    context.addIssue({
+      code: 'custom',
+      message: `has the entry ${wrong}; an origin is scheme://host, with a port where it has one`,
+    });
+    return z.NEVER;
+  }
+  return listed;
+});
+
+const proxies = z.string().transform((value, context) => {
+  if (value === 'on' || value === 'off') return value === 'on';
+  const listed = value.split(',').map((part) => part.trim());
+  const wrong = listed.find(
+    (part) => !/^[0-9a-f.:]+(\/\d{1,3})?$/i.test(part) || isIP(part.split('/', 1)[0] ?? '') === 0,
+  );
+  if (wrong !== undefined) {
+    context.addIssue({
+      code: 'custom',
+      message: `has the entry ${wrong}; write off, on, or addresses such as 10.0.0.0/8`,
+    });
+    return z.NEVER;
+  }
+  return listed;
+});
+
+interface Setting {
+  schema: z.ZodType;
+  /** As `.env.example` shows it. */
+  example: string;
+  help: string;
+}
+
+/**
+ * Every setting the program reads from its environment, in the order of `.env.example`. A value that is wrong stops
+ * the start; all wrong ones are named at once, never with a secret's value.
+ */
+export const SETTINGS = {
+  CC_HOST: {
+    schema: z.string().min(1).default('127.0.0.1'),
+    example: '127.0.0.1',
+    help: 'The address the service listens on.',
+  },
+  CC_PORT: {
+    schema: whole(0, 65_535).default(8000),
+    example: '8000',
+    help: 'The port the service listens on; 0 takes a free one.',
+  },
+  CC_API_KEY: {
+    schema: z.string().min(32, { error: 'is shorter than 32 characters' }).max(4096).optional(),
+    example: '',
+    help: 'A key of your own choice, 32 characters or more. Unset: one is made at the first start.',
+  },
+  CC_URL: {
+    schema: z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }).optional(),
+    example: '',
+    help: 'For the command line: the service it talks to. Unset: the one on this data folder, if it runs.',
+  },
+  CC_ALLOWED_ORIGINS: {
+    schema: origins.default([]),
+    example: '',
+    help: 'Web pages that may call: https://example.org,https://other.example. Those of the service itself always may.',
+  },
+  CC_TRUST_PROXY: {
+    schema: proxies.default(false),
+    example: 'off',
+    help: 'Proxies in front that are believed about address, host and protocol: off, on, or their addresses: 10.0.0.0/8,::1.',
+  },
+  CC_MAX_CONNECTIONS: {
+    schema: whole(1, 1_000_000).default(5000),
+    example: '5000',
+    help: 'Connections at once; further ones are dropped.',
+  },
+  CC_DRAIN_MS: {
+    schema: whole(0, 24 * 3600 * 1000).default(600_000),
+    example: '600000',
+    help: 'How long runs may go on when the service is told to end, in ms.',
+  },
+  CC_WORKSPACE_QUOTA_BYTES: {
+    schema: whole(MiB, 2 ** 50).default(10 * 1024 * MiB),
+    example: '10737418240',
+    help: 'What a workspace may hold after an upload, in bytes.',
+  },
+  ANTHROPIC_API_KEY: {
+    schema: z.string().optional(),
+    example: '',
+    help: 'An API key of the model API. Wins over the other credentials.',
+  },
+  CLAUDE_CODE_OAUTH_TOKEN: {
+    schema: z.string().optional(),
+    example: '',
+    help: 'A Claude Max token, from `claude setup-token`.',
+  },
+  CC_CLAUDE_CREDENTIALS: {
+    schema: z.string().optional(),
+    example: '',
+    help: 'A mounted .credentials.json of a Claude Max login.',
+  },
+  CC_ALLOW_MAX: {
+    schema: z.enum(['on', 'off']).default('on'),
+    example: 'on',
+    help: 'off refuses every Claude Max credential.',
+  },
+  ANTHROPIC_BASE_URL: {
+    schema: upstreamUrl.default('https://api.anthropic.com'),
+    example: 'https://api.anthropic.com',
+    help: 'The model API that the gateway forwards to.',
+  },
+  HTTPS_PROXY: {
+    schema: z.string().optional(),
+    example: '',
+    help: 'A proxy on the way to the model API; HTTP_PROXY and NO_PROXY count too.',
+  },
+  HTTP_PROXY: { schema: z.string().optional(), example: '', help: 'As HTTPS_PROXY, for an http upstream.' },
+  NO_PROXY: { schema: z.string().optional(), example: '', help: 'Hosts that are reached without a proxy.' },
+  CC_DATA_DIR: {
+    schema: z.string().optional(),
+    example: '',
+    help: 'Where executions, logs and sessions are kept. Default: $XDG_DATA_HOME/cc-executor.',
+  },
+  CLAUDE_BIN: {
+    schema: z.string().optional(),
+    example: '',
+    help: 'The claude program. Default: the pinned one of the npm package.',
+  },
+  CC_RUN_UID: {
+    schema: whole(1, 4_294_967_294).default(65_534),
+    example: '65534',
+    help: 'As root: the uid of runs in fresh and named workspaces.',
+  },
+  CC_ISOLATION: {
+    schema: z.enum(['auto', 'L1', 'L2', 'L3']).default('auto'),
+    example: 'auto',
+    help: 'The isolation level; this version builds L1.',
+  },
+  CC_DEFAULT_MODEL: {
+    schema: z.string().min(1).default('sonnet'),
+    example: 'sonnet',
+    help: 'The model when a request names none.',
+  },
+  CC_WORKSPACES: {
+    schema: lentWorkspaces.default({}),
+    example: '',
+    help: 'Directories lent to callers by name: name=/path,other=/path.',
+  },
+  CC_MAX_CONCURRENT: {
+    schema: whole(1, 10_000).default(() => availableParallelism() * 4),
+    example: '',
+    help: 'Runs at once. Default: cores × 4.',
+  },
+  CC_QUEUE_LIMIT: { schema: whole(1, 1_000_000).default(1000), example: '1000', help: 'Executions that may wait.' },
+  CC_WARM_POOL: {
+    schema: whole(0, 100).default(1),
+    example: '1',
+    help: 'claude processes that serve starts ahead, some 90 MB each; 0 for none.',
+  },
+  CC_TIME_LIMIT_MS: {
+    schema: milliseconds.default(3_600_000),
+    example: '3600000',
+    help: 'How long a run may take when its request does not say, in ms.',
+  },
+  CC_STALL_AFTER_MS: {
+    schema: milliseconds.default(120_000),
+    example: '120000',
+    help: 'Silence after which a run is reported as stalled, in ms.',
+  },
+  CC_MAX_LINE_BYTES: {
+    schema: whole(4096, 512 * MiB).default(32 * MiB),
+    example: '33554432',
+    help: 'The longest line taken from claude, in bytes.',
+  },
+  CC_MAX_LOG_BYTES: {
+    schema: whole(MiB, 1024 * 1024 * MiB).default(1024 * MiB),
+    example: '1073741824',
+    help: 'The largest event log of one execution, in bytes.',
+  },
+  CC_RETENTION_DAYS: {
+    schema: whole(1, 36_500).default(7),
+    example: '7',
+    help: 'Days after which the log of a finished execution is cut.',
+  },
+  CC_RECORD_RETENTION_DAYS: {
+    schema: whole(1, 36_500).default(90),
+    example: '90',
+    help: 'Days after which its record goes too.',
+  },
+  CC_RETENTION_BYTES: {
+    schema: whole(MiB, 2 ** 50).default(10 * 1024 * MiB),
+    example: '10737418240',
+    help: 'Event logs kept in all, in bytes; the oldest finished are cut first.',
+  },
+  CC_LOG_LEVEL: {
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('warn'),
+    example: 'warn',
+    help: 'The least level written to the log.',
+  },
+} as const satisfies Record<string, Setting>;

@@ -1,0 +1,170 @@
+import type { Socket } from 'node:net';
+import cors from '@fastify/cors';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify';
+import { basicPassword, presentedKey } from '../../auth/presented-key.ts';
+import type { Principal } from '../../auth/principal.ts';
+import { ServiceError } from '../../protocol/errors.ts';
+import { HTTP_ROUTES, type HttpRoute, type RouteName } from '../../protocol/http-routes.ts';
+import { newId } from '../../protocol/ids.ts';
+import { type Door, originAllowed } from '../door.ts';
+import { type Call, readCall } from './call.ts';
+import { documentRoutes } from './document-routes.ts';
+import { eventRoutes } from './event-routes.ts';
+import { executionRoutes } from './execution-routes.ts';
+import { healthRoutes } from './health-routes.ts';
+import { JsonBodies } from './json-body.ts';
+import { rawProblem, sendProblem, toServiceError } from './problem.ts';
+import type { Routes } from './routes.ts';
+import { workspaceRoutes } from './workspace-routes.ts';
+
+export interface HttpDoorOptions {
+  /** Which proxies in front are believed about the client's address, host and protocol; none when false. */
+  trustProxy: boolean | string[];
+  maxConnections: number;
+}
+
+/** Headers that never come whole, and requests whose body never ends, are given up after so long, in ms. */
+const TIMES = { headersTimeout: 15_000, requestTimeout: 900_000, connectionsCheckingInterval: 1_000 };
+const MAX_HEADER_BYTES = 32 * 1024;
+/** Routes a browser opens by itself, and which change nothing. */
+const READABLE_WITH_PASSWORD: ReadonlySet<RouteName> = new Set(['docs', 'openapi', 'openrpc']);
+
+/** The HTTP door: every route of the table, with its errors as problem documents. Not listening yet. */
+export async function createHttpDoor(door: Door, options: HttpDoorOptions): Promise<FastifyInstance> {
+  const logger: FastifyBaseLogger = door.logger;
+  const app = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    trustProxy: options.trustProxy,
+    genReqId: () => newId(),
+    routerOptions: { maxParamLength: 8192 },
+    keepAliveTimeout: 72_000,
+    http: { ...TIMES, maxHeaderSize: MAX_HEADER_BYTES },
+    clientErrorHandler,
+    frameworkErrors: (error, request, reply) => sendProblem(request, reply, toServiceError(error)),
+  });
+  app.server.maxConnections = options.maxConnections;
+  app.removeAllContentTypeParsers();
+  // Bodies are read by the routes that take one.
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+  await app.register(cors, {
+    origin: (origin, done) => done(null, origin !== undefined && allowed(door, origin, undefined)),
+    strictPreflight: false,
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
+    allowedHeaders: ['authorization', 'x-api-key', 'content-type', 'idempotency-key', 'last-event-id'],
+    exposedHeaders: ['location', 'retry-after', 'x-request-id'],
+    maxAge: 600,
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    reply.header('x-content-type-options', 'nosniff');
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, routeOptions, id } = request;
+    const ms = Math.round(reply.elapsedTime);
+    door.logger.info({ requestId: id, method, route: routeOptions.url, status: reply.statusCode, ms }, 'request');
+  });
+  app.setErrorHandler(async (thrown, request, reply) => {
+    const error = toServiceError(thrown);
+    if (error.code === 'internal') door.logger.error({ err: error.cause, requestId: request.id }, 'a request failed');
+    await sendProblem(request, reply, error);
+  });
+  app.setNotFoundHandler(async (request, reply) => {
+    await authenticate(door, { request, mayUsePassword: false });
+    refuseMethod(request, reply);
+    throw new ServiceError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)} here; see /docs`);
+  });
+  addRoutes(app, door);
+  return app;
+}
+
+function addRoutes(app: FastifyInstance, door: Door): void {
+  const routes: Routes = {
+    ...executionRoutes(door),
+    ...eventRoutes(door),
+    ...workspaceRoutes(door),
+    ...healthRoutes(door),
+    ...documentRoutes(door),
+  };
+  const bodies = new JsonBodies();
+  for (const name of Object.keys(routes) as RouteName[]) {
+    const route: HttpRoute = HTTP_ROUTES[name];
+    const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+      const mayUsePassword = READABLE_WITH_PASSWORD.has(name);
+      const principal = await authenticate(door, { request, mayUsePassword, open: route.open === true });
+      const call = await readCall(route, { request, reply, principal }, bodies);
+      // The call was parsed with the schemas of this very route, which the compiler cannot follow through the loop.
+      const answered = await (routes[name] as (call: unknown) => Promise<unknown>)(
+        call satisfies object as Call<RouteName>,
+      );
+      return answered === undefined && !reply.sent ? reply.send() : answered;
+    };
+    for (const url of frameworkPaths(route.path)) app.route({ method: route.method, url, handler: answer });
+  }
+}
+
+/** `{name}` is `:name`; `{path}`, the rest, is `*`, which may be empty. */
+function frameworkPaths(path: string): string[] {
+  const url = path.replace('/{path}', '/*').replace(/\{(\w+)\}/g, ':$1');
+  return url.endsWith('/*') ? [url, url.slice(0, -2)] : [url];
+}
+
+/** @throws ServiceError `origin_refused`, `unauthenticated` */
+async function authenticate(
+  door: Door,
+  { request, mayUsePassword, open = false }: { request: FastifyRequest; mayUsePassword: boolean; open?: boolean },
+): Promise<Principal | undefined> {
+  const { headers, host } = request;
+  if (!open && !allowed(door, headers.origin, host)) {
+    throw new ServiceError('origin_refused', `Pages of ${headers.origin} may not call; see CC_ALLOWED_ORIGINS`);
+  }
+  const presented = presentedKey(headers) ?? (mayUsePassword ? basicPassword(headers) : undefined);
+  const principal = await door.keys.verify(presented).catch((error: unknown) => {
+    // An open route tells how the service is, also when its storage is what is broken.
+    if (open && error instanceof ServiceError && error.code === 'storage_unavailable') return undefined;
+    throw error;
+  });
+  if (principal !== undefined || open) return principal;
+  const what = presented === undefined ? 'No key was presented' : 'The key that was presented opens nothing here';
+  throw new ServiceError('unauthenticated', `${what}; send Authorization: Bearer KEY, or x-api-key: KEY`);
+}
+
+function allowed(door: Door, origin: string | undefined, host: string | undefined): boolean {
+  return originAllowed({ origin, host }, door.allowedOrigins);
+}
+
+/** @throws ServiceError `method_not_allowed`, when the path has other methods */
+function refuseMethod(request: FastifyRequest, reply: FastifyReply): void {
+  const path = request.url.split('?', 1)[0] ?? '';
+  const methods = Object.values(HTTP_ROUTES)
+    .filter((route) => pattern(route.path).test(path))
+    .map(({ method }) => method);
+  if (methods.length === 0) return;
+  reply.header('allow', [...new Set(methods)].join(', '));
+  throw new ServiceError('method_not_allowed', `${path.slice(0, 200)} takes ${methods.join(', ')} only`);
+}
+
+function pattern(path: string): RegExp {
+  const parts = path.split('/').map((part) => (/^\{\w+\}$/.test(part) ? '[^/]+' : part.replaceAll('.', '\\.')));
+  return new RegExp(`^${parts.join('/').replace(/\/files\/\[\^\/\]\+$/, '/files(/.*)?')}$`);
+}
+
+/** What is no HTTP, or came too slowly or too long to be a request. */
+function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const text = late
+    ? rawProblem('request_timeout', 'The request did not arrive in time')
+    : rawProblem('invalid_request', 'This is not an HTTP request, or its headers are too long');
+  socket.end(text, () => socket.destroy());
+}

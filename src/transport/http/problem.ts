@@ -1,0 +1,63 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { ERRORS, type ErrorCode, type ErrorData, ServiceError } from '../../protocol/errors.ts';
+import type { Problem } from '../../protocol/problem.ts';
+
+/**
+ * An error as a problem document (RFC 9457). A defect says nothing about itself: the log does, under the request id.
+ */
+export function problemOf(error: ServiceError, requestId: string): Problem {
+  const { http, title } = ERRORS[error.code];
+  const detail = error.code === 'internal' ? undefined : error.message;
+  return {
+    type: `urn:cc-executor:problem:${error.code}`,
+    title,
+    status: http,
+    ...(detail === undefined ? {} : { detail }),
+    code: error.code,
+    requestId,
+    ...error.data,
+  };
+}
+
+/** Sends an error; `retryAfterMs` becomes Retry-After too, in whole seconds. */
+export async function sendProblem(request: FastifyRequest, reply: FastifyReply, error: ServiceError): Promise<void> {
+  const { http } = ERRORS[error.code];
+  const { retryAfterMs } = error.data;
+  if (retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(retryAfterMs / 1000));
+  if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer, Basic realm="cc-executor"');
+  // What is left of a body that was refused is not read.
+  if (!request.raw.complete) reply.header('connection', 'close');
+  await reply
+    .code(http)
+    .type('application/problem+json')
+    .send(JSON.stringify(problemOf(error, request.id)));
+}
+
+const BY_FRAMEWORK_CODE: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'payload_too_large',
+};
+
+/** What was thrown, as one of ours. The framework's refusals of a request are the client's fault; all else is a defect. */
+export function toServiceError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error;
+  if (isFrameworkError(error)) {
+    const code = BY_FRAMEWORK_CODE[error.code] ?? 'invalid_request';
+    return new ServiceError(code, error.message, { cause: error });
+  }
+  return new ServiceError('internal', 'The service failed', { cause: error });
+}
+
+function isFrameworkError(error: unknown): error is FastifyError {
+  if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return false;
+  const status = 'statusCode' in error ? error.statusCode : undefined;
+  return error.code.startsWith('FST_ERR_') && typeof status === 'number' && status >= 400 && status < 500;
+}
+
+/** The answer to what is no HTTP request at all, on the bare socket. */
+export function rawProblem(code: ErrorCode, message: string, data: ErrorData = {}): string {
+  const problem = JSON.stringify(problemOf(new ServiceError(code, message, { data }), 'none'));
+  const { http, title } = ERRORS[code];
+  const head = [`HTTP/1.1 ${http} ${title}`, 'content-type: application/problem+json', 'connection: close'];
+  return `${head.join('\r\n')}\r\ncontent-length: ${Buffer.byteLength(problem)}\r\n\r\n${problem}`;
+}

@@ -1,0 +1,39 @@
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../../auth/principal.ts';
+import { ServiceError } from '../../protocol/errors.ts';
+import type { RouteName } from '../../protocol/http-routes.ts';
+import type { Call } from './call.ts';
+
+/** What answers each route of the table: a value to be sent as JSON, a stream or text, or nothing more to send. */
+export type Routes = { [N in RouteName]: (call: Call<N>) => Promise<unknown> };
+
+export function callerOf({ principal }: { principal: Principal | undefined }): { tenant: string } {
+  if (principal === undefined) throw new Error('this route is open, and asks for a caller');
+  return { tenant: principal.tenant };
+}
+
+export function wantsEventStream({ headers }: FastifyRequest): boolean {
+  return (headers.accept ?? '')
+    .split(',')
+    .some((range) => /^ *text\/event-stream *(;(?! *q=0(\.0*)? *$).*)?$/i.test(range));
+}
+
+/** Takes the answer out of the framework's hands, with the headers it has so far. */
+export function openEventStream(reply: FastifyReply): ServerResponse {
+  reply.header('content-type', 'text/event-stream; charset=utf-8');
+  reply.header('cache-control', 'no-store');
+  // Proxies such as nginx would hold events back until their buffer is full.
+  reply.header('x-accel-buffering', 'no');
+  reply.hijack();
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  }
+  reply.raw.writeHead(200);
+  reply.raw.flushHeaders();
+  return reply.raw;
+}
+
+export function invalid(path: string, message: string): ServiceError {
+  return new ServiceError('invalid_request', `${path} ${message}`, { data: { errors: [{ path, message }] } });
+}
