@@ -33,15 +33,15 @@ export const reads: Benchmark = {
         const rate = (rounds: Measured[]): number => median(rounds.map(({ requestsPerSecond }) => requestsPerSecond));
         return [
           `${times(rate(a) / rate(b))}  service ${Math.round(rate(a))} requests/s, empty route ${Math.round(rate(b))}, n=${a.length} of ${ms / 1000} s each`,
-          `cores: service ${cores(a, 'server')} (generator beside it ${cores(a, 'generator')}), empty route ${cores(b, 'server')} (generator ${cores(b, 'generator')})`,
+          `cores used: service ${share(a, 'server')}, empty route ${share(b, 'server')}; idle turns of the generator: ${share(a, 'idle')}, ${share(b, 'idle')}`,
         ];
       }),
     );
   },
 };
 
-function cores(rounds: Measured[], who: 'server' | 'generator'): string {
-  return median(rounds.map((round) => round[who])).toFixed(2);
+function share(rounds: Measured[], what: 'server' | 'idle'): string {
+  return median(rounds.map((round) => round[what])).toFixed(2);
 }
 
 async function finishedExecution({ url, key }: { url: string; key: string }): Promise<string> {

@@ -23,6 +23,7 @@ import type { ExecutionRecord, Storage } from './storage/storage.ts';
 
 /** How often executions of services that died meanwhile are looked for; a reader who follows one sees its end. */
 const RECOVERY_INTERVAL_MS = 5_000;
+const RETENTION_INTERVAL_MS = 3_600_000;
 
 export interface Service extends AsyncDisposable {
   readonly executions: Executions;
@@ -71,10 +72,13 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     await recover(context, adopt);
     await sweepSpares({ storage, logger }, config.dataDirectory);
     const closing = new AbortController();
-    const recovering = keepRecovering(() => recover(context, adopt), { logger, signal: closing.signal });
-    const housekeeping = keepWithinLimits(storage, config).catch((error: unknown) =>
-      logger.error({ err: error }, 'retention failed'),
-    );
+    const { signal } = closing;
+    const recovering = repeatedly(() => recover(context, adopt), { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
+    const housekeeping = keepWithinLimits(storage, config)
+      .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
+      .then(() =>
+        repeatedly(() => keepWithinLimits(storage, config), { everyMs: RETENTION_INTERVAL_MS, logger, signal }),
+      );
     const close = async (options: { force: boolean; keepWaiting?: boolean }): Promise<void> => {
       closing.abort();
       warm.stop();
@@ -149,15 +153,16 @@ async function openGateway(
   return { open: true, gateway, credentialKind: credential.kind };
 }
 
-async function keepRecovering(
-  recoverOnce: () => Promise<number>,
-  { logger, signal }: { logger: Logger; signal: AbortSignal },
+/** Does something again and again until `signal` aborts; one time that fails does not end it. */
+async function repeatedly(
+  act: () => Promise<unknown>,
+  { everyMs, logger, signal }: { everyMs: number; logger: Logger; signal: AbortSignal },
 ): Promise<void> {
   for (;;) {
     // It rejects for the one reason that the service closes.
-    await delay(RECOVERY_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => {});
+    await delay(everyMs, undefined, { signal, ref: false }).catch(() => {});
     if (signal.aborted) return;
-    await recoverOnce().catch((error: unknown) => logger.error({ err: error }, 'recovery failed'));
+    await act().catch((error: unknown) => logger.error({ err: error }, 'housekeeping failed'));
   }
 }
 

@@ -47,6 +47,8 @@ export interface ServerOptions {
   env?: Record<string, string>;
   /** An existing folder with the data of an earlier service. */
   folder?: string;
+  /** The key that is presented; the one in the data folder when left out. */
+  key?: string;
 }
 
 /** A whole service that listens on a free port, with its own data folder and scripted model; closed after the test. */
@@ -71,7 +73,7 @@ export async function testServer(options: ServerOptions = {}): Promise<TestServe
   };
   onTestFinished(() => model.close());
   onTestFinished(stop);
-  const key = (await readFile(`${folder}/data/key`, 'utf8')).trim();
+  const key = options.key ?? (await readFile(`${folder}/data/key`, 'utf8')).trim();
   return { server, model, folder, stop, ...callsTo(server.url, key) };
 }
 

@@ -19,7 +19,9 @@ function verdictOn(text: string): Verdict {
 const spelling = (key: string): fc.Arbitrary<string> =>
   fc
     .array(fc.boolean(), { minLength: key.length, maxLength: key.length })
-    .map((numbers) => key.split('').map((unit, at) => (numbers[at] ? numbered(unit) : JSON.stringify(unit).slice(1, -1))))
+    .map((numbers) =>
+      key.split('').map((unit, at) => (numbers[at] ? numbered(unit) : JSON.stringify(unit).slice(1, -1))),
+    )
     .map((units) => `"${units.join('')}"`);
 
 function numbered(unit: string): string {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import cors from '@fastify/cors';
 import {
@@ -46,7 +47,12 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
     genReqId: () => newId(),
     routerOptions: { maxParamLength: 8192 },
     keepAliveTimeout: 72_000,
-    http: { ...TIMES, maxHeaderSize: MAX_HEADER_BYTES },
+    http: {
+      ...TIMES,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      requireHostHeader: false,
+      shouldUpgradeCallback: opensWebSocket,
+    },
     clientErrorHandler,
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, toServiceError(error)),
   });
@@ -65,6 +71,9 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     reply.header('x-content-type-options', 'nosniff');
+    // The framework would judge the media type before the key is checked, and on routes that read no body.
+    request.raw.headers['content-type'] = 'application/octet-stream';
+    refuseHosts(request);
   });
   app.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions, id } = request;
@@ -154,6 +163,19 @@ function refuseMethod(request: FastifyRequest, reply: FastifyReply): void {
 function pattern(path: string): RegExp {
   const parts = path.split('/').map((part) => (/^\{\w+\}$/.test(part) ? '[^/]+' : part.replaceAll('.', '\\.')));
   return new RegExp(`^${parts.join('/').replace(/\/files\/\[\^\/\]\+$/, '/files(/.*)?')}$`);
+}
+
+/** An offer of another protocol, such as h2c, is ignored: its request is answered like any other (RFC 9110, section 7.8). */
+function opensWebSocket({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
+}
+
+/** @throws ServiceError `invalid_request`, where not exactly one Host is named (RFC 9112, section 3.2) */
+function refuseHosts({ raw }: FastifyRequest): void {
+  const hosts = raw.headersDistinct['host']?.length ?? 0;
+  if (hosts > 1 || (hosts === 0 && raw.httpVersion !== '1.0')) {
+    throw new ServiceError('invalid_request', `The request names ${hosts} hosts; send one Host header`);
+  }
 }
 
 /** What is no HTTP, or came too slowly or too long to be a request. */

@@ -23,9 +23,14 @@ export class JsonBodies {
   async #collect({ raw }: FastifyRequest): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const late = setTimeout(() => raw.destroy(new LateBody()), DEADLINE_MS);
+    // The request is left standing when it is late: destroyed, it would take the answer with it.
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(lateBody()), DEADLINE_MS);
+    const incoming = raw.iterator({ destroyOnReturn: false });
     try {
-      for await (const chunk of raw.iterator({ destroyOnReturn: false })) {
+      for (;;) {
+        const { done, value: chunk } = await Promise.race([incoming.next(), late.promise]);
+        if (done) return Buffer.concat(chunks);
         chunks.push(chunk);
         bytes += chunk.length;
         this.#bytes += chunk.length;
@@ -36,18 +41,19 @@ export class JsonBodies {
           });
         }
       }
-      return Buffer.concat(chunks);
     } catch (error) {
-      if (!(error instanceof LateBody)) throw error;
-      throw new ServiceError('request_timeout', `The body did not arrive within ${DEADLINE_MS / 1000} s`);
+      if (!raw.destroyed || error instanceof ServiceError) throw error;
+      throw new ServiceError('invalid_request', 'The connection ended before the body did', { cause: error });
     } finally {
-      clearTimeout(late);
+      clearTimeout(timer);
       this.#bytes -= bytes;
     }
   }
 }
 
-class LateBody extends Error {}
+function lateBody(): ServiceError {
+  return new ServiceError('request_timeout', `The body did not arrive within ${DEADLINE_MS / 1000} s`);
+}
 
 function parse(body: Buffer): unknown {
   let text: string;
@@ -71,8 +77,8 @@ export function refuseEncoding({ headers }: FastifyRequest): void {
   throw new ServiceError('unsupported_media_type', `A body in ${encoding} is not taken; send it as it is`);
 }
 
-function refuseMediaType({ headers }: FastifyRequest): void {
-  const type = headers['content-type'] ?? '';
+function refuseMediaType({ raw }: FastifyRequest): void {
+  const type = raw.headersDistinct['content-type']?.join(', ') ?? '';
   if (/^application\/json *(; *charset *= *"?utf-8"? *)?$/i.test(type)) return;
   const given = type === '' ? 'The body has no content type' : `A body of type ${type.slice(0, 100)} is not taken here`;
   throw new ServiceError('unsupported_media_type', `${given}; send JSON with content-type: application/json`);

@@ -23,6 +23,8 @@ export function problemOf(error: ServiceError, requestId: string): Problem {
 export async function sendProblem(request: FastifyRequest, reply: FastifyReply, error: ServiceError): Promise<void> {
   const { http } = ERRORS[error.code];
   const { retryAfterMs } = error.data;
+  // A path that cannot be decoded is refused before anything else has set it.
+  reply.header('x-request-id', request.id);
   if (retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(retryAfterMs / 1000));
   if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer, Basic realm="cc-executor"');
   // What is left of a body that was refused is not read.
@@ -32,6 +34,9 @@ export async function sendProblem(request: FastifyRequest, reply: FastifyReply, 
     .type('application/problem+json')
     .send(JSON.stringify(problemOf(error, request.id)));
 }
+
+/** The framework quotes what it refuses, however long. */
+const MAX_FRAMEWORK_TEXT = 300;
 
 const BY_FRAMEWORK_CODE: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
@@ -43,7 +48,7 @@ export function toServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error;
   if (isFrameworkError(error)) {
     const code = BY_FRAMEWORK_CODE[error.code] ?? 'invalid_request';
-    return new ServiceError(code, error.message, { cause: error });
+    return new ServiceError(code, error.message.slice(0, MAX_FRAMEWORK_TEXT), { cause: error });
   }
   return new ServiceError('internal', 'The service failed', { cause: error });
 }
