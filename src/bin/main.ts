@@ -11,7 +11,6 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Finding } from '../protocol/finding.ts';
 import { createService, operatorCredential, type Service } from '../service.ts';
 import { openDemo } from './open-demo.ts';
-import { resetServiceKey, startServer } from './start-server.ts';
 
 /** The command line: configuration, then the command, which is given what it may use. Returns the exit code. */
 export async function main(argv: string[]): Promise<number> {
@@ -51,8 +50,10 @@ function commandDeps(read: Config | ConfigError, version: string): Omit<CommandD
       const { clientUrl, apiKey } = required(read);
       return { url: clientUrl, key: apiKey };
     },
-    openServer: (options) => startServer(required(read), { ...options, version }),
-    resetKey: () => resetServiceKey(required(read)),
+    // Loaded only by those who serve: it brings the HTTP framework along.
+    openServer: async (options) =>
+      (await import('./start-server.ts')).startServer(required(read), { ...options, version }),
+    resetKey: async () => (await import('./start-server.ts')).resetServiceKey(required(read)),
     diagnose: async ({ online }) => {
       if (read instanceof ConfigError) return read.problems.map(settingFinding);
       return diagnose(read, { online, findCredential: () => operatorCredential(read) });

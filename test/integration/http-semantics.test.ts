@@ -297,6 +297,14 @@ test('an id that nothing has, of whatever form, is 404 on every route that takes
   }
 });
 
+test('HEAD of an event stream that goes on is answered at once', async () => {
+  const server = await testServer({ script: SLOW });
+  const id = await started(server);
+  const headers = { accept: 'text/event-stream' };
+  const response = await server.call(`/v1/executions/${id}/events`, { method: 'HEAD', headers });
+  expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
+});
+
 test('the connection of a client that hangs up in the middle of a stream leaves nothing behind', async () => {
   const server = await testServer({ script: SLOW });
   const id = await started(server);

@@ -13,19 +13,24 @@ export function eventRoutes(door: Door): Pick<Routes, 'readEvents'> {
 
 async function stream(
   { executions, draining, drainMs, closing }: Door,
-  { params, query, lastEventId, gone, reply, ...call }: Call<'readEvents'>,
-): Promise<undefined> {
+  { params, query, lastEventId, gone, request, reply, ...call }: Call<'readEvents'>,
+): Promise<string | undefined> {
   const caller = callerOf(call);
   const { executionId } = params;
   const after = lastEventId ?? query.after;
   const { atEnd } = await executions.assertCursor(executionId, after, caller);
   if (atEnd) {
     reply.code(204);
-    return;
+    return undefined;
+  }
+  if (request.method === 'HEAD') {
+    reply.type('text/event-stream; charset=utf-8');
+    return '';
   }
   const signal = AbortSignal.any([gone, closing]);
   const events = executions.events(executionId, { after, signal }, caller);
   await sendEventStream(openEventStream(reply), events, { signal, draining, drainMs });
+  return undefined;
 }
 
 async function page(
