@@ -6,11 +6,13 @@ import { deltas } from './deltas.ts';
 import { eight } from './eight.ts';
 import { flood } from './flood.ts';
 import { gateway } from './gateway.ts';
+import { idle } from './idle.ts';
 import { type Benchmark, machineLine } from './measure.ts';
 import { reads } from './reads.ts';
+import { streams } from './streams.ts';
 import { warm } from './warm.ts';
 
-const ALL = [cold, warm, eight, deltas, flood, gateway, reads];
+const ALL = [cold, warm, eight, deltas, flood, gateway, streams, idle, reads];
 
 /** `npm run bench`: all of them; `npm run bench -- cold flood --quick`: some, with fewer rounds. */
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));

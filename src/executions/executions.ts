@@ -94,6 +94,15 @@ export class Executions {
     return { ...execution, partialText: text, lastSeq };
   }
 
+  /**
+   * The same as JSON. One that has finished is passed on as it is stored.
+   * @throws ServiceError `not_found`
+   */
+  async getJson(id: string, caller: Caller): Promise<string> {
+    const stored = this.#live.has(id) ? undefined : await this.#context.storage.readExecution(caller.tenant, id);
+    return stored?.state === 'finished' ? stored.json : JSON.stringify(await this.get(id, caller));
+  }
+
   async list(
     filter: Omit<ExecutionFilter, 'tenant'>,
     caller: Caller,

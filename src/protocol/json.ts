@@ -2,15 +2,16 @@ import { ServiceError } from './errors.ts';
 
 /** Deeper than any request of the contract, and far from the depth at which recursive code overflows its stack. */
 const MAX_DEPTH = 64;
-/** More than any request of the contract holds. A value of three bytes takes up to 100 bytes when it is parsed. */
-const MAX_VALUES = 250_000;
+/** More than any request of the contract holds: two bytes become a value of 100, and its refusal one of 1000. */
+const MAX_VALUES = 50_000;
+const MAX_BRACKETS = 250_000;
 
 /**
  * Parses JSON that comes from outside.
  * @throws SyntaxError where it is not JSON (RFC 8259)
  * @throws ServiceError `invalid_request` for what is JSON and would mean different things to different readers or
  * programs: nesting beyond 64, a key given twice in one object, the key `__proto__`; and, whether it is JSON or not,
- * for more than 250,000 values
+ * for more than 50,000 values
  */
 export function parseJson(text: string): unknown {
   refuseExcess(text);
@@ -21,8 +22,8 @@ export function parseJson(text: string): unknown {
 
 /** Comes before parsing, and so takes any text: what is parsed first has taken the memory already. */
 function refuseExcess(text: string): void {
-  if (text.length <= MAX_VALUES) return;
-  let values = 1;
+  if (text.length < MAX_VALUES) return;
+  let [values, brackets] = [1, 0];
   for (let at = 0; at < text.length; at += 1) {
     switch (text[at]) {
       case '"':
@@ -30,9 +31,13 @@ function refuseExcess(text: string): void {
         break;
       case '{':
       case '[':
+        brackets += 1;
+        break;
       case ',':
         values += 1;
-        if (values > MAX_VALUES) throw refused(`The JSON holds more than ${MAX_VALUES} values`);
+    }
+    if (values > MAX_VALUES || brackets > MAX_BRACKETS) {
+      throw refused(`The JSON holds more than ${MAX_VALUES} values`);
     }
   }
 }

@@ -114,6 +114,11 @@ export interface Storage {
     session?: SessionRecord,
   ): Promise<{ created: boolean; record: ExecutionRecord }>;
   getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined>;
+  /**
+   * The public part of a record as JSON, as it was last stored, for who passes it on. Once it has finished, it is what
+   * `getExecution` gives; before, the log may be ahead of its `lastSeq`.
+   */
+  readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined>;
   listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }>;
   /** Executions of any tenant that have not finished, oldest first. */
   listUnfinished(): Promise<ExecutionRecord[]>;
@@ -157,6 +162,11 @@ export interface Storage {
   getKey(id: string): Promise<KeyRecord | undefined>;
 
   applyRetention(limits: RetentionLimits): Promise<RetentionReport>;
+  /**
+   * Calls `onChange` with the id of an execution whose log has grown, whoever wrote to it; returns how to stop it. A
+   * store that other machines write to has it. Some changes are not told (an outage): look by yourself now and then.
+   */
+  watch?(onChange: (executionId: string) => void): () => void;
   /** Proves that a write works, by doing one. */
   probe(): Promise<void>;
   close(): Promise<void>;

@@ -16,8 +16,9 @@ export async function makeRoot(path: string, owner: Owner): Promise<Directory> {
   const root = opened.use(await openRoot(path));
   if (!made) return move(opened, root);
   await handOver(root, owner, 0o700);
-  // Opened again to see whom it belongs to now.
-  return openRoot(path);
+  // Opened again to see whom it belongs to now. Awaited here: a rejection that waits for the closing of `root` is met
+  // by nobody, and ends the process.
+  return await openRoot(path);
 }
 
 /**

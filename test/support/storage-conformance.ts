@@ -34,6 +34,20 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
     (await storage.readEvents(id, options)).events.map((event) => event.seq);
 
   describe(`${adapter}: records`, () => {
+    test('the public part is read as JSON, and is the record’s own once it has finished', async () => {
+      const record = await create();
+      const { id } = record.execution;
+      const read = () => storage.readExecution('local', id);
+      expect(await read()).toMatchObject({ state: 'queued' });
+      await storage.append(finishOf(record, 2));
+      const stored = await read();
+      expect(stored?.state).toBe('finished');
+      const { lastSeq: _, ...execution } = JSON.parse(stored?.json ?? '');
+      expect({ ...execution, lastSeq: 2 }).toEqual((await storage.getExecution('local', id))?.execution);
+      expect(await storage.readExecution('other', id)).toBeUndefined();
+      expect(await storage.readExecution('local', newId())).toBeUndefined();
+    });
+
     test('a created execution is read back as it was given', async () => {
       const record = recordOf({ execution: { metadata: { team: 'ü\u2028"' } } });
       expect(await storage.createExecution(record, eventOf(1))).toEqual({ created: true, record });

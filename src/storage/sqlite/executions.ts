@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
-import type { Execution } from '../../protocol/execution.ts';
+import { type Execution, ExecutionState } from '../../protocol/execution.ts';
 import type { ExecutionFilter, ExecutionRecord, Tenant } from '../storage.ts';
 import type { EventTable } from './events.ts';
 import { COLUMNS, FROM, toExecution, toRecord } from './record-rows.ts';
@@ -13,6 +13,7 @@ const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 export interface ExecutionTable {
   create(record: ExecutionRecord, first: StoredEvent): { created: boolean; record: ExecutionRecord };
   get(tenant: Tenant, id: string): ExecutionRecord | undefined;
+  read(tenant: Tenant, id: string): { state: Execution['state']; json: string } | undefined;
   list(filter: ExecutionFilter): { executions: Execution[]; nextCursor: string | null };
   listUnfinished(): ExecutionRecord[];
   /**
@@ -33,6 +34,8 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
   const insertRequest = db.prepare('INSERT INTO execution_requests VALUES (?, ?)');
   const byId = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.id = ?`);
   const byTenantAndId = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.id = ? AND e.tenant = ?`);
+  const document = db.prepare(`SELECT e.state, d.execution FROM executions e JOIN execution_documents d USING (log)
+    WHERE e.id = ? AND e.tenant = ?`);
   const byKey = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.tenant = ? AND e.idempotency_key = ?`);
   const exists = db.prepare('SELECT 1 FROM executions WHERE id = ?');
   const unfinished = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.state <> 'finished' ORDER BY e.id`);
@@ -79,6 +82,12 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
     },
     get(tenant, id): ExecutionRecord | undefined {
       return optionalRecord(byTenantAndId.get(id, tenant));
+    },
+    read(tenant, id): { state: Execution['state']; json: string } | undefined {
+      const row = document.get(id, tenant);
+      return row === undefined
+        ? undefined
+        : { state: ExecutionState.parse(text(row, 'state')), json: text(row, 'execution') };
     },
     list(filter): { executions: Execution[]; nextCursor: string | null } {
       const executions: Execution[] = [];

@@ -16,11 +16,16 @@ export function toExecution(row: Row): Execution {
   return { ...Execution.parse(JSON.parse(text(row, 'execution'))), lastSeq: integer(row, 'last_seq') };
 }
 
+/** The request is parsed when it is first asked for: most who read a record want its public part alone. */
 export function toRecord(row: Row): ExecutionRecord {
+  let request: ExecutionRequest | undefined;
   return {
     tenant: text(row, 'tenant'),
     execution: toExecution(row),
-    request: StoredRequest.parse(JSON.parse(text(row, 'request'))),
+    get request(): ExecutionRequest {
+      request ??= StoredRequest.parse(JSON.parse(text(row, 'request')));
+      return request;
+    },
     directory: text(row, 'directory'),
     fresh: integer(row, 'fresh') === 1,
     runId: text(row, 'run_id'),

@@ -89,6 +89,10 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#executions.get(tenant, id));
   }
 
+  async readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined> {
+    return this.#read(() => this.#executions.read(tenant, id));
+  }
+
   async listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {
     return this.#read(() => this.#executions.list(filter));
   }

@@ -57,6 +57,8 @@ function parsePath(schema: z.ZodObject, request: FastifyRequest): unknown {
 /** A query string knows text alone: where the schema wants a number, digits are one. */
 function typedQuery(query: unknown, schema: z.ZodObject | undefined): Record<string, unknown> {
   const given = QUERY_AS_IT_CAME.parse(query);
+  // A record drops it without a word.
+  if (Object.hasOwn(Object(query), '__proto__')) throw invalid('__proto__', 'is not a known field');
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => {
       if (Array.isArray(value)) throw invalid(name, 'is given more than once');

@@ -38,7 +38,11 @@ export function executionRoutes(door: Door): ExecutionRoutes {
       return execution;
     },
     listExecutions: ({ query, ...call }) => executions.list(query, callerOf(call)),
-    getExecution: ({ params, ...call }) => executions.get(params.executionId, callerOf(call)),
+    getExecution: async ({ params, reply, ...call }) => {
+      const json = await executions.getJson(params.executionId, callerOf(call));
+      reply.type('application/json; charset=utf-8');
+      return json;
+    },
     deleteExecution: async ({ params, ...call }) => {
       await executions.delete(params.executionId, callerOf(call));
       call.reply.code(204);

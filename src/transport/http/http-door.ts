@@ -43,6 +43,8 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
   const app = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
+    // One for each request would cost more than finding its route; what is logged here names the request by itself.
+    childLoggerFactory: (parent) => parent,
     trustProxy: options.trustProxy,
     genReqId: () => newId(),
     routerOptions: { maxParamLength: 8192 },
@@ -57,6 +59,8 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, toServiceError(error)),
   });
   app.server.maxConnections = options.maxConnections;
+  // An expectation that is not known is ignored (RFC 9110, section 10.1.1), which spares an answer outside the contract.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.removeAllContentTypeParsers();
   // Bodies are read by the routes that take one.
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
@@ -172,7 +176,7 @@ function opensWebSocket({ method, headers }: IncomingMessage): boolean {
 
 /** @throws ServiceError `invalid_request`, where not exactly one Host is named (RFC 9112, section 3.2) */
 function refuseHosts({ raw }: FastifyRequest): void {
-  const hosts = raw.headersDistinct['host']?.length ?? 0;
+  const hosts = raw.headersDistinct.host?.length ?? 0;
   if (hosts > 1 || (hosts === 0 && raw.httpVersion !== '1.0')) {
     throw new ServiceError('invalid_request', `The request names ${hosts} hosts; send one Host header`);
   }

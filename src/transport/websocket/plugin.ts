@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import fastifyWebsocket, { type WebSocket } from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { presentedKey, SUBPROTOCOL, subprotocolKey } from '../../auth/presented-key.ts';
+import { ServiceError } from '../../protocol/errors.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/rpc-methods.ts';
 import { type Door, originAllowed } from '../door.ts';
 import { Connection, type ConnectionDoor } from './connection.ts';
@@ -37,7 +38,14 @@ export async function registerWebSocket(app: FastifyInstance, door: WebSocketDoo
     },
   });
   for (const path of ['/v1/ws', '/ws']) {
-    app.get(path, { websocket: true }, (ws, { headers, host }) => connect(door, ws, { headers, host }));
+    app.route({
+      method: 'GET',
+      url: path,
+      handler: async () => {
+        throw new ServiceError('invalid_request', 'This path is a WebSocket; connect to it with a client for those');
+      },
+      wsHandler: (ws, { headers, host }) => connect(door, ws, { headers, host }),
+    });
   }
 }
 
