@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ServiceError } from '../protocol/errors.ts';
 import { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequestInput } from '../protocol/execution-request.ts';
-import { ExecutionPage } from '../protocol/http-routes.ts';
+import { ExecutionPage } from '../protocol/http-schemas.ts';
 import { type Call, callServer, wasRefused } from './call-server.ts';
 import type { ExecutorClient } from './executor-client.ts';
 import { followEvents, type OpenEvents, sleep } from './follow-events.ts';

@@ -1,26 +1,19 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { RunDirectories } from '../claude/command.ts';
 import { claudeCommand } from '../claude/command.ts';
 import { decideOutcome, type Stop, toExecutionResult } from '../claude/outcome.ts';
 import { type ClaudeProcess, startClaude } from '../claude/process.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import type { LaunchFailure } from '../isolation/launch-failure.ts';
-import type { Identity } from '../isolation/launcher-arguments.ts';
 import type { Outcome } from '../protocol/execution.ts';
 import { type CallWatch, watchCalls } from './call-watch.ts';
 import { Conversation } from './conversation.ts';
 import type { LiveExecution } from './live-execution.ts';
 import { canStore, readLines } from './read-lines.ts';
-import { MAX_PROCESSES, type RunContext } from './run-context.ts';
-import { hasTranscript, writeOptionFiles } from './run-directories.ts';
+import type { RunContext } from './run-context.ts';
+import { type AttemptPlace, hasTranscript, MAX_PROCESSES, writeOptionFiles } from './run-directories.ts';
 import { awaitExit, stopProcess } from './stop-process.ts';
 import type { Spare } from './warm-spare.ts';
 import { takeSpare } from './warm-take.ts';
-
-export interface AttemptPlace {
-  directories: RunDirectories;
-  identity: Identity | undefined;
-}
 
 type Ready = { binary: string; version: string; access: Extract<RunContext['access'], { open: true }> };
 

@@ -8,9 +8,6 @@ import type { NewExecutionSettings } from './new-execution.ts';
 import type { StartGate } from './start-gate.ts';
 import type { WarmPool } from './warm-pool.ts';
 
-/** Processes and threads a run may have where it has a uid of its own. */
-export const MAX_PROCESSES = 512;
-
 /** The way to the model API, or why there is none. */
 export type GatewayAccess =
   | { open: true; gateway: ModelGateway; credentialKind: 'api_key' | 'max' }

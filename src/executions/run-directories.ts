@@ -8,6 +8,15 @@ import type { Identity } from '../isolation/launcher-arguments.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionRecord, Removal } from '../storage/storage.ts';
 
+/** Processes and threads a run may have where it has a uid of its own. */
+export const MAX_PROCESSES = 512;
+
+/** Where an attempt runs, and as whom. */
+export interface AttemptPlace {
+  directories: RunDirectories;
+  identity: Identity | undefined;
+}
+
 /** Where things lie in the data folder. */
 export function runFolder(dataDirectory: string, runId: string): string {
   return join(dataDirectory, 'runs', runId);

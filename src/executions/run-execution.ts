@@ -3,9 +3,15 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Outcome, Reason } from '../protocol/execution.ts';
 import { chooseIdentity, refuseBypassAsRoot } from './identity.ts';
 import type { LiveExecution } from './live-execution.ts';
-import { type AttemptPlace, runAttempt } from './run-attempt.ts';
+import { runAttempt } from './run-attempt.ts';
 import type { RunContext } from './run-context.ts';
-import { emptyForRetry, prepareRunDirectories, removeRunFolder, sessionFolder } from './run-directories.ts';
+import {
+  type AttemptPlace,
+  emptyForRetry,
+  prepareRunDirectories,
+  removeRunFolder,
+  sessionFolder,
+} from './run-directories.ts';
 
 const TRANSIENT: ReadonlySet<Reason> = new Set(['overloaded', 'rate_limited', 'model_error', 'worker_lost']);
 const FIRST_RETRY_MS = 1_000;

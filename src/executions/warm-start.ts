@@ -1,8 +1,8 @@
 import { claudeCommand } from '../claude/command.ts';
 import { newId } from '../protocol/ids.ts';
 import { chooseIdentity } from './identity.ts';
-import { MAX_PROCESSES, type RunContext } from './run-context.ts';
-import { prepareRunDirectories, sessionFolder, workspaceFolder } from './run-directories.ts';
+import type { RunContext } from './run-context.ts';
+import { MAX_PROCESSES, prepareRunDirectories, sessionFolder, workspaceFolder } from './run-directories.ts';
 import { noteSpare, removeSpare } from './warm-place.ts';
 import type { WarmProfile } from './warm-profile.ts';
 import { Spare } from './warm-spare.ts';

@@ -1,6 +1,6 @@
 import type { LiveExecution } from './live-execution.ts';
-import type { AttemptPlace } from './run-attempt.ts';
 import type { RunContext } from './run-context.ts';
+import type { AttemptPlace } from './run-directories.ts';
 import type { Spare } from './warm-spare.ts';
 
 /** The process that waits for this run, in the run's place and ready for its prompt; `undefined` when it has to start cold. */

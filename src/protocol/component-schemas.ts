@@ -14,7 +14,7 @@ import {
   Welcome,
   WorkspaceEntry,
   WrittenFile,
-} from './http-routes.ts';
+} from './http-schemas.ts';
 import { Problem } from './problem.ts';
 import { OUTPUT_TEXTS, SCHEMA_TEXTS } from './schema-texts.ts';
 

@@ -3,15 +3,8 @@ import { type JsonSchema, refTo, schemaOf } from './component-schemas.ts';
 import { ERROR_TEXTS } from './contract-texts.ts';
 import { ERRORS, type ErrorCode } from './errors.ts';
 import { HealthDetail } from './health.ts';
-import {
-  ANY_ROUTE,
-  type Body,
-  HEADERS,
-  HTTP_ROUTES,
-  type HttpRoute,
-  MAX_BODY_BYTES,
-  type RouteName,
-} from './http-routes.ts';
+import { ANY_ROUTE, type Body, HEADERS, HTTP_ROUTES, type HttpRoute, type RouteName } from './http-routes.ts';
+import { MAX_BODY_BYTES } from './http-schemas.ts';
 import { EVENT_STREAM_TEXT, PARAMETER_TEXTS, ROUTE_TEXTS, STATUS_TEXTS } from './route-texts.ts';
 
 export interface Parameter {

@@ -3,7 +3,7 @@ import type { ErrorCode } from './errors.ts';
 import { ExecutionEvent } from './events.ts';
 import { Execution } from './execution.ts';
 import { ExecutionRequest, TurnText } from './execution-request.ts';
-import { Cursor, ExecutionPage, ListQuery, MAX_BODY_BYTES } from './http-routes.ts';
+import { Cursor, ExecutionPage, ListQuery, MAX_BODY_BYTES } from './http-schemas.ts';
 
 /** Any text: one that is no id of an execution is `not_found`. */
 const ExecutionId = z.string().min(1).max(200);

@@ -9,7 +9,7 @@ import type {
   Welcome,
   WorkspaceEntry,
   WrittenFile,
-} from './http-routes.ts';
+} from './http-schemas.ts';
 import type { Problem } from './problem.ts';
 
 /** What each named schema is. */

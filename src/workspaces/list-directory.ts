@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Listing, WorkspaceEntry } from '../protocol/http-routes.ts';
+import type { Listing, WorkspaceEntry } from '../protocol/http-schemas.ts';
 import type { Directory } from './directory.ts';
 import { readNames, statEntry } from './directory.ts';
 import { shownName } from './workspace-path.ts';

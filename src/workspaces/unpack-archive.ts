@@ -1,7 +1,7 @@
 import type { Extract, ExtractEvents } from 'tar-stream';
 import { extract } from 'tar-stream';
 import { ServiceError } from '../protocol/errors.ts';
-import type { UnpackedArchive } from '../protocol/http-routes.ts';
+import type { UnpackedArchive } from '../protocol/http-schemas.ts';
 import type { ArchiveEntry } from './archive-entry.ts';
 import { entryRefused, readEntry } from './archive-entry.ts';
 import type { ArchiveProgress } from './archive-feed.ts';

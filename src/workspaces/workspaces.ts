@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { ServiceError } from '../protocol/errors.ts';
 import { WorkspaceName } from '../protocol/execution-request.ts';
-import type { Listing, UnpackedArchive, WrittenFile } from '../protocol/http-routes.ts';
+import type { Listing, UnpackedArchive, WrittenFile } from '../protocol/http-schemas.ts';
 import type { Directory } from './directory.ts';
 import { descend, openChild, openRoot, statEntry } from './directory.ts';
 import { errnoOf, fileError, notAFile, refusal, shortened } from './file-error.ts';

@@ -47,6 +47,19 @@ export const CAPABILITIES = {
     howToGet: 'apt-get install openssl',
     present: () => runs('openssl', ['version']),
   },
+  redis: {
+    what: 'redis-server: the store that several machines share',
+    howToGet: 'apt-get install redis-server',
+    present: () => runs('redis-server', ['--version']),
+  },
+  redisTls: {
+    what: 'a redis-server with TLS, and openssl for its certificate',
+    howToGet: 'apt-get install redis-server openssl (a Redis that was built with BUILD_TLS=yes)',
+    // It reads its arguments in order and stops at the first one that it does not know.
+    present: () =>
+      runs('openssl', ['version']) &&
+      String(spawnSync('redis-server', ['--tls-port', '0', '--unknown', 'x']).stderr).includes('unknown'),
+  },
   root: {
     what: 'root: runs under another user',
     howToGet: 'run as root, in a container for example',
@@ -56,6 +69,11 @@ export const CAPABILITIES = {
     what: 'a user who is not root: files and users that are refused',
     howToGet: 'run as a user who is not root; as root: let uid 65534 read this folder',
     present: () => !isRoot,
+  },
+  docker: {
+    what: 'a Docker engine with compose: the image and the compose file',
+    howToGet: 'start one, or on Debian as root: deployment/install-docker-engine.sh',
+    present: () => runs('docker', ['info']) && runs('docker', ['compose', 'version']),
   },
   mount: {
     what: 'mounting: disks that are full or read-only',

@@ -1,5 +1,5 @@
 import type { Execution } from '../../protocol/execution.ts';
-import { InputBody } from '../../protocol/http-routes.ts';
+import { InputBody } from '../../protocol/http-schemas.ts';
 import { parseInput } from '../../protocol/parse-input.ts';
 import type { Door } from '../door.ts';
 import type { Call } from './call.ts';

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../../protocol/errors.ts';
-import { MAX_BODY_BYTES } from '../../protocol/http-routes.ts';
+import { MAX_BODY_BYTES } from '../../protocol/http-schemas.ts';
 import { parseJson } from '../../protocol/json.ts';
 
 /** All bodies that are being read, together. */

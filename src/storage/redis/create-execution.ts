@@ -1,0 +1,94 @@
+import { ServiceError } from '../../protocol/errors.ts';
+import type { StoredEvent } from '../../protocol/events.ts';
+import type { ExecutionRecord, SessionRecord } from '../storage.ts';
+import type { RedisCommands } from './connection.ts';
+import { executionKey, idempotencyKey, indexKey, KEYS, logKey, scopeOf, sessionKey } from './keys.ts';
+import { toRecord } from './record-values.ts';
+import { defineScript, textsOf } from './script.ts';
+
+const CREATE = defineScript(
+  'write',
+  `
+need('hash', KEYS[1], KEYS[7], KEYS[10])
+need('stream', KEYS[2])
+need('zset', KEYS[3], KEYS[4], KEYS[5], KEYS[8])
+need('string', KEYS[6], KEYS[9])
+local id, repeatable, sessionId, session, sessionDirectory, type, bytes, directory = unpack(ARGV, 1, 8)
+if repeatable == '1' then
+  local earlier = redis.call('GET', KEYS[9])
+  if earlier then return { 'earlier', unpack(readRecord(earlier)) } end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
+redis.call('HSET', KEYS[1], unpack(ARGV, 9))
+redis.call('HSET', KEYS[1], 'logBytes', #bytes)
+redis.call('XADD', KEYS[2], '1-0', 'type', type, 'bytes', bytes)
+redis.call('ZADD', KEYS[3], 0, id)
+redis.call('ZADD', KEYS[4], 0, id)
+redis.call('ZADD', KEYS[5], 0, id)
+redis.call('INCRBY', KEYS[6], #bytes)
+countDirectory(directory, 1)
+if sessionId ~= '' then redis.call('ZADD', KEYS[8], 0, id) end
+if repeatable == '1' then redis.call('SET', KEYS[9], id) end
+if session ~= '' then putSession(KEYS[10], session, sessionDirectory) end
+return { 'created' }
+`,
+);
+
+export interface NewExecution {
+  record: ExecutionRecord;
+  first: StoredEvent;
+  session: SessionRecord | undefined;
+}
+
+/** `inDoubt` is told when the execution may have been stored although this throws. */
+export async function createExecution(
+  commands: RedisCommands,
+  { record, first, session }: NewExecution,
+  inDoubt: () => void,
+): Promise<{ created: boolean; record: ExecutionRecord }> {
+  const { execution, request, tenant, directory } = record;
+  if (first.seq !== 1 || execution.state === 'finished') {
+    throw new Error('an execution starts unfinished, with event 1');
+  }
+  const sessionId = execution.sessionId ?? request.sessionId ?? '';
+  const repeated = request.idempotencyKey;
+  const keys = [
+    ...[executionKey(execution.id), logKey(execution.id), KEYS.unfinished],
+    ...[indexKey(tenant, 'all', ''), indexKey(tenant, 'state', execution.state), KEYS.logBytes, KEYS.directories],
+    ...[indexKey(tenant, 'session', sessionId), idempotencyKey(tenant, repeated ?? '')],
+    sessionKey(tenant, session?.id ?? ''),
+  ];
+  const args = [
+    ...[execution.id, repeated === undefined ? '' : '1', sessionId],
+    ...[session === undefined ? '' : JSON.stringify(session), session?.directory ?? ''],
+    ...[first.type, first.bytes, directory],
+    ...Object.entries(fieldsOf(record, { sessionId })).flat(),
+  ];
+  const [outcome, ...earlier] = textsOf(await commands.evaluate(CREATE, keys, args, { inDoubt }));
+  if (outcome === 'exists') throw new ServiceError('conflict', `There is an execution ${execution.id} already.`);
+  if (outcome === 'earlier') return { created: false, record: toRecord(earlier) };
+  return { created: true, record: { ...record, execution: { ...execution, lastSeq: 1 } } };
+}
+
+/** The fields of the record's hash; `logBytes` is the script's. */
+function fieldsOf(record: ExecutionRecord, { sessionId }: { sessionId: string }): Record<string, string | number> {
+  const { tenant, execution, request, directory, fresh, runId, instanceId, fence, requestHash } = record;
+  return {
+    tenant,
+    scope: scopeOf(tenant),
+    directory,
+    fresh: fresh ? 1 : 0,
+    runId,
+    instanceId,
+    fence,
+    requestHash,
+    state: execution.state,
+    outcome: '',
+    session: sessionId,
+    idempotency: request.idempotencyKey ?? '',
+    firstSeq: 1,
+    lastSeq: 1,
+    execution: JSON.stringify(execution),
+    request: JSON.stringify(request),
+  };
+}

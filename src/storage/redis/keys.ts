@@ -1,0 +1,90 @@
+/**
+ * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but the heartbeats
+ * ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ *
+ * | key | kind | holds |
+ * | --- | --- | --- |
+ * | `cce:schema` | string | the version of this layout |
+ * | `cce:probe` | string | the time of the last probe |
+ * | `cce:execution:ID` | hash | a record: its two documents, and what the scripts look at beside them |
+ * | `cce:log:ID` | stream | the events; entry `SEQ-0` has the fields `type` and `bytes` |
+ * | `cce:index:TENANT:KIND:VALUE` | sorted set | ids by `all`, `state`, `outcome` or `session`; all scores are 0 |
+ * | `cce:unfinished` | sorted set | ids of any tenant; all scores are 0 |
+ * | `cce:finished` | sorted set | ids by the time of their end, in ms |
+ * | `cce:whole-logs` | sorted set | those of them whose log has not been cut |
+ * | `cce:log-bytes` | string | event bytes in all |
+ * | `cce:directories` | hash | directory → how many records and sessions name it |
+ * | `cce:idempotency:TENANT:KEY` | string | the id that the key was used for |
+ * | `cce:session:TENANT:ID` | hash | a session's document, and its directory |
+ * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
+ * | `cce:claims:ID` | set | the keys that an execution holds |
+ * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
+ * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
+ *
+ * The channel `cce:bell` carries the id of every execution whose log has grown.
+ */
+export const KEYS = {
+  schema: 'cce:schema',
+  probe: 'cce:probe',
+  unfinished: 'cce:unfinished',
+  finished: 'cce:finished',
+  wholeLogs: 'cce:whole-logs',
+  logBytes: 'cce:log-bytes',
+  directories: 'cce:directories',
+  serviceKeys: 'cce:service-keys',
+  instances: 'cce:instances',
+} as const;
+
+/** Beginnings of the keys that scripts complete themselves, because the rest is in the store. */
+export const BEGINNINGS = {
+  execution: 'cce:execution:',
+  index: 'cce:index:',
+  idempotency: 'cce:idempotency:',
+  session: 'cce:session:',
+  claim: 'cce:claim:',
+  claims: 'cce:claims:',
+  instance: 'cce:instance:',
+} as const;
+
+export const BELL = 'cce:bell';
+
+/** An instance is dead when it has not renewed its heartbeat for so long. */
+export const HEARTBEAT_TTL_MS = 12_000;
+
+/** A tenant as it stands in keys. */
+export function scopeOf(tenant: string): string {
+  return encodeURIComponent(tenant);
+}
+
+export function executionKey(id: string): string {
+  return `${BEGINNINGS.execution}${id}`;
+}
+
+export function logKey(id: string): string {
+  return `cce:log:${id}`;
+}
+
+export function indexKey(tenant: string, kind: 'all' | 'state' | 'outcome' | 'session', value: string): string {
+  return `${BEGINNINGS.index}${scopeOf(tenant)}:${kind}:${value}`;
+}
+
+export function idempotencyKey(tenant: string, key: string): string {
+  return `${BEGINNINGS.idempotency}${scopeOf(tenant)}:${key}`;
+}
+
+export function sessionKey(tenant: string, id: string): string {
+  return `${BEGINNINGS.session}${scopeOf(tenant)}:${id}`;
+}
+
+export function claimKey(key: string): string {
+  return `${BEGINNINGS.claim}${key}`;
+}
+
+export function claimsKey(executionId: string): string {
+  return `${BEGINNINGS.claims}${executionId}`;
+}
+
+export function instanceKey(id: string): string {
+  return `${BEGINNINGS.instance}${id}`;
+}

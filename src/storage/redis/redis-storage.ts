@@ -1,0 +1,188 @@
+import type { StoredEvent } from '../../protocol/events.ts';
+import type { Execution } from '../../protocol/execution.ts';
+import type {
+  Append,
+  EventPage,
+  ExecutionFilter,
+  ExecutionRecord,
+  KeyRecord,
+  Removal,
+  RetentionLimits,
+  RetentionReport,
+  SessionRecord,
+  Storage,
+  Tenant,
+} from '../storage.ts';
+import { type Appender, createAppender } from './append.ts';
+import { Bell } from './bell.ts';
+import { claim, releaseClaims } from './claims.ts';
+import { type RedisCommands, RedisConnection, type StorageLog } from './connection.ts';
+import { createExecution } from './create-execution.ts';
+import { readEvents } from './events.ts';
+import { Instances } from './instances.ts';
+import { KEYS } from './keys.ts';
+import { getExecution, listExecutions, listUnfinished, readExecution } from './list-executions.ts';
+import { giveBack, takeOver } from './ownership.ts';
+import { removeCreated } from './remove-execution.ts';
+import { applyRetention, deleteExecution } from './retention.ts';
+import { checkSchema } from './schema.ts';
+import { checkServer } from './server-check.ts';
+import { addFirstKey, getKey, replaceKeys } from './service-keys.ts';
+import { getSession, putSession } from './sessions.ts';
+import { parseRedisUrl, type RedisTarget } from './target.ts';
+
+export interface RedisStorageOptions {
+  /** `redis://`, `rediss://` (TLS) or `unix://`; user and password in it. */
+  url: string;
+  /** Takes a server that forgets everything when it ends (`appendonly no`). */
+  allowNoPersistence?: boolean;
+  logger?: StorageLog;
+}
+
+/**
+ * Opens the store in one Redis or Valkey server, version 7 or newer, that is no part of a cluster. Any number of
+ * services may share it. What a call has stored survives the end of the server's process; with `appendfsync everysec`,
+ * Redis's default, the end of its machine may cost the last second or two, and with `always` nothing.
+ * @throws ServiceError `storage_unavailable` naming what is wrong with the server, `storage_newer`
+ */
+export async function openRedisStorage(options: RedisStorageOptions): Promise<Storage> {
+  const target = parseRedisUrl(options.url);
+  const { allowNoPersistence = false, logger: log } = options;
+  let prepare = async (commands: RedisCommands): Promise<void> => {
+    await checkServer(commands, { shown: target.shown, allowNoPersistence, log });
+    await checkSchema(commands, target.shown);
+  };
+  const connection = await RedisConnection.open(target, { log, prepare: (commands) => prepare(commands) });
+  const storage = new RedisStorage(connection, target);
+  prepare = (commands) => storage.settle(commands);
+  return storage;
+}
+
+class RedisStorage implements Storage {
+  readonly #connection: RedisConnection;
+  readonly #append: Appender;
+  readonly #instances: Instances;
+  readonly #bell: Bell;
+  /** What may have been stored although its caller was told that it was not, and how to undo it. */
+  readonly #unsettled = new Map<string, (commands: RedisCommands) => Promise<void>>();
+
+  constructor(connection: RedisConnection, target: RedisTarget) {
+    this.#connection = connection;
+    this.#append = createAppender(connection);
+    this.#instances = new Instances(connection);
+    this.#bell = new Bell(target);
+  }
+
+  /** Comes first on a connection that is back: this process is alive, and what it was told has failed has not happened. */
+  async settle(commands: RedisCommands): Promise<void> {
+    await this.#instances.beat(commands);
+    for (const [id, undo] of this.#unsettled) {
+      await undo(commands);
+      this.#unsettled.delete(id);
+    }
+  }
+
+  createExecution(
+    record: ExecutionRecord,
+    first: StoredEvent,
+    session?: SessionRecord,
+  ): Promise<{ created: boolean; record: ExecutionRecord }> {
+    const { runId, execution } = record;
+    return createExecution(this.#connection, { record, first, session }, () => {
+      this.#unsettled.set(execution.id, (commands) => removeCreated(commands, { id: execution.id, runId }));
+    });
+  }
+
+  getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined> {
+    return getExecution(this.#connection, { tenant, id });
+  }
+
+  readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined> {
+    return readExecution(this.#connection, { tenant, id });
+  }
+
+  listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {
+    return listExecutions(this.#connection, filter);
+  }
+
+  listUnfinished(): Promise<ExecutionRecord[]> {
+    return listUnfinished(this.#connection);
+  }
+
+  append(append: Append): Promise<void> {
+    return this.#append(append);
+  }
+
+  updateExecution(id: string, fence: number, execution: Execution): Promise<void> {
+    return this.#append({ executionId: id, fence, events: [], execution });
+  }
+
+  takeOver(id: string, fence: number, instanceId: string): Promise<ExecutionRecord | undefined> {
+    const taking = { id, fence, instanceId };
+    return takeOver(this.#connection, taking, () => {
+      this.#unsettled.set(id, (commands) => giveBack(commands, taking));
+    });
+  }
+
+  readEvents(id: string, options: { after: number; limit: number; maxBytes: number }): Promise<EventPage> {
+    return readEvents(this.#connection, id, options);
+  }
+
+  deleteExecution(tenant: Tenant, id: string): Promise<Removal> {
+    return deleteExecution(this.#connection, { tenant, id });
+  }
+
+  putSession(session: SessionRecord): Promise<void> {
+    return putSession(this.#connection, session);
+  }
+
+  getSession(tenant: Tenant, id: string): Promise<SessionRecord | undefined> {
+    return getSession(this.#connection, { tenant, id });
+  }
+
+  claim(keys: readonly string[], holder: { executionId: string; instanceId: string }): Promise<string | undefined> {
+    return claim(this.#connection, keys, { ...holder, grace: this.#instances.grace });
+  }
+
+  releaseClaims(executionId: string): Promise<void> {
+    return releaseClaims(this.#connection, executionId);
+  }
+
+  registerInstance(instanceId: string): Promise<void> {
+    return this.#instances.register(instanceId);
+  }
+
+  instanceAlive(instanceId: string): Promise<boolean> {
+    return this.#instances.alive(instanceId);
+  }
+
+  addFirstKey(key: KeyRecord): Promise<boolean> {
+    return addFirstKey(this.#connection, key);
+  }
+
+  replaceKeys(key: KeyRecord): Promise<void> {
+    return replaceKeys(this.#connection, key);
+  }
+
+  getKey(id: string): Promise<KeyRecord | undefined> {
+    return getKey(this.#connection, id);
+  }
+
+  applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+    return applyRetention(this.#connection, limits);
+  }
+
+  watch(onChange: (executionId: string) => void): () => void {
+    return this.#bell.watch(onChange);
+  }
+
+  async probe(): Promise<void> {
+    await this.#connection.call('SET', [KEYS.probe, new Date().toISOString()]);
+  }
+
+  async close(): Promise<void> {
+    this.#bell.close();
+    await this.#instances.close();
+    await this.#connection.close();
+  }
+}
