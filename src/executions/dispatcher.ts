@@ -1,162 +1,32 @@
-import { ServiceError } from '../protocol/errors.ts';
-import type { Storage } from '../storage/storage.ts';
-import type { LiveExecution } from './live-execution.ts';
+import type { ExecutionRecord } from '../storage/storage.ts';
+import type { Spare } from './warm-spare.ts';
 
-/** How often a run that waits for another process's session or workspace looks again. */
-const CLAIM_RETRY_MS = 200;
-
-/** Where executions run. */
+/** Where stored executions wait for their turn, and are started. */
 export interface Dispatcher {
-  /** @throws ServiceError `queue_full` */
-  assertRoom(): void;
-  dispatch(live: LiveExecution): void;
+  /**
+   * `own`: what waits here is run by this process alone, which holds it as a live execution from the first. `shared`:
+   * it waits where any worker may take it, and is nobody's until one has.
+   */
+  readonly kind: 'own' | 'shared';
+  /** @throws ServiceError `queue_full`, `storage_unavailable` */
+  assertRoom(): Promise<void>;
+  /** Takes an execution that is stored and has not started. One that waits already is not taken twice. */
+  dispatch(record: ExecutionRecord, spare?: Spare): Promise<void>;
   /** Whether nothing but another run of its session or workspace would hold up an execution that came now. */
   startsAtOnce(): boolean;
   /** 1 for the next to start; null when it is not waiting. */
-  queuePosition(executionId: string): number | null;
-  /** Takes a waiting execution out of the queue; false when it is not waiting. */
-  withdraw(executionId: string): boolean;
-  /** Starts nothing more; what waits stays where it is. */
+  queuePosition(executionId: string): Promise<number | null>;
+  /** Takes a waiting execution out, before it returns to its caller for the first time; false when it is not waiting. */
+  withdraw(executionId: string): Promise<boolean>;
+  /** Starts nothing more here; what waits stays where it is. */
   stop(): void;
+  /** How many run in this process, and how many wait, as far as is known now. */
   load(): { running: number; waiting: number };
 }
 
-export interface InProcessOptions {
-  storage: Storage;
-  instanceId: string;
-  maxConcurrent: number;
-  queueLimit: number;
-  run(live: LiveExecution): Promise<void>;
-  onError(error: unknown): void;
-}
-
 /**
- * Runs executions in this process: highest priority first, then oldest; at most `maxConcurrent` at once; one at a
- * time in each workspace and each session, in order, also against other processes on the same data folder.
+ * What no two live executions may share, as claims of the store: the directory they work in, and the session.
  */
-export class InProcessDispatcher implements Dispatcher {
-  readonly #options: InProcessOptions;
-  readonly #waiting: LiveExecution[] = [];
-  #running = 0;
-  #state: 'idle' | 'starting' | 'start_again' | 'stopped' = 'idle';
-  #retry: NodeJS.Timeout | undefined;
-
-  constructor(options: InProcessOptions) {
-    this.#options = options;
-  }
-
-  assertRoom(): void {
-    const { queueLimit } = this.#options;
-    if (this.#waiting.length < queueLimit) return;
-    throw new ServiceError('queue_full', `${queueLimit} executions wait already; try again later`, {
-      data: { retryAfterMs: 5_000 },
-    });
-  }
-
-  dispatch(live: LiveExecution): void {
-    const { priority } = live.record.request;
-    const at = this.#waiting.findIndex((other) => other.record.request.priority < priority);
-    this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, live);
-    this.#startSoon();
-  }
-
-  startsAtOnce(): boolean {
-    return !this.#stopped() && this.#waiting.length === 0 && this.#running < this.#options.maxConcurrent;
-  }
-
-  queuePosition(executionId: string): number | null {
-    const at = this.#waiting.findIndex((live) => live.execution.id === executionId);
-    return at === -1 ? null : at + 1;
-  }
-
-  withdraw(executionId: string): boolean {
-    const at = this.#waiting.findIndex((live) => live.execution.id === executionId);
-    if (at === -1) return false;
-    this.#waiting.splice(at, 1);
-    return true;
-  }
-
-  stop(): void {
-    this.#state = 'stopped';
-    clearTimeout(this.#retry);
-  }
-
-  load(): { running: number; waiting: number } {
-    return { running: this.#running, waiting: this.#waiting.length };
-  }
-
-  #startSoon(): void {
-    if (this.#state === 'stopped') return;
-    if (this.#state !== 'idle') {
-      this.#state = 'start_again';
-      return;
-    }
-    this.#state = 'starting';
-    this.#start().catch(this.#options.onError);
-  }
-
-  async #start(): Promise<void> {
-    do {
-      this.#state = 'starting';
-      await this.#startWhatCan();
-    } while (this.#needsAnotherRound());
-    if (this.#stopped()) return;
-    this.#state = 'idle';
-    clearTimeout(this.#retry);
-    if (this.#waiting.length > 0 && this.#running < this.#options.maxConcurrent) {
-      this.#retry = setTimeout(() => this.#startSoon(), CLAIM_RETRY_MS);
-    }
-  }
-
-  #needsAnotherRound(): boolean {
-    return this.#state === 'start_again';
-  }
-
-  #stopped(): boolean {
-    return this.#state === 'stopped';
-  }
-
-  /** A key that an earlier execution waits for is not given to a later one. */
-  async #startWhatCan(): Promise<void> {
-    const { storage, instanceId, maxConcurrent } = this.#options;
-    const blocked = new Set<string>();
-    for (const live of [...this.#waiting]) {
-      if (this.#running >= maxConcurrent || this.#stopped()) return;
-      const keys = claimKeys(live);
-      const executionId = live.execution.id;
-      const free = !keys.some((key) => blocked.has(key));
-      if (free && (await storage.claim(keys, { executionId, instanceId })) === undefined) {
-        this.#run(live);
-      } else {
-        for (const key of keys) blocked.add(key);
-      }
-    }
-  }
-
-  #run(live: LiveExecution): void {
-    if (this.#stopped() || !this.withdraw(live.execution.id)) {
-      this.#release(live).catch(this.#options.onError);
-      return;
-    }
-    this.#running += 1;
-    this.#options
-      .run(live)
-      .catch(this.#options.onError)
-      .then(() => this.#release(live))
-      .catch(this.#options.onError)
-      .finally(() => {
-        this.#running -= 1;
-        this.#startSoon();
-      });
-  }
-
-  async #release(live: LiveExecution): Promise<void> {
-    await this.#options.storage.releaseClaims(live.execution.id);
-  }
-}
-
-/** What no two live executions may share. */
-function claimKeys({ record }: LiveExecution): string[] {
-  const session = record.execution.sessionId;
-  return [`workspace:${record.directory}`, ...(session === null ? [] : [`session:${session}`])];
+export function claimKeys({ directory, execution: { sessionId } }: ExecutionRecord): string[] {
+  return [`workspace:${directory}`, ...(sessionId === null ? [] : [`session:${sessionId}`])];
 }

@@ -5,15 +5,15 @@ import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import { type ExecutionRequest, parseExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionFilter, ExecutionRecord } from '../storage/storage.ts';
-import { InProcessDispatcher } from './dispatcher.ts';
-import { LiveExecution } from './live-execution.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { LiveExecution } from './live-execution.ts';
 import type { Caller } from './new-execution.ts';
+import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner } from './remote-control.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
-import { dropSpare, finish, runExecution } from './run-execution.ts';
+import type { Runs } from './runs.ts';
 import { storeExecution } from './store-execution.ts';
 import { storedText } from './stored-text.ts';
-import type { Spare } from './warm-spare.ts';
 
 const CANCELLED: Stop = { kind: 'cancelled', reason: 'cancelled_by_caller', text: 'Cancelled by the caller.' };
 const SHUT_DOWN: Stop = {
@@ -25,19 +25,17 @@ const SHUT_DOWN: Stop = {
 /** All that can be asked of executions. Every door (command line, HTTP, WebSocket, MCP) calls these. */
 export class Executions {
   readonly #context: RunContext;
-  readonly #live = new Map<string, LiveExecution>();
-  readonly #dispatcher: InProcessDispatcher;
+  readonly #runs: Runs;
+  readonly #dispatcher: Dispatcher;
+  readonly #control: RemoteControl | undefined;
   #state: 'open' | 'draining' = 'open';
 
-  constructor(context: RunContext, limits: { maxConcurrent: number; queueLimit: number }) {
+  /** @param parts.control the way to executions of other processes, where there is one */
+  constructor(context: RunContext, parts: { runs: Runs; dispatcher: Dispatcher; control: RemoteControl | undefined }) {
     this.#context = context;
-    this.#dispatcher = new InProcessDispatcher({
-      ...limits,
-      storage: context.storage,
-      instanceId: context.settings.instanceId,
-      run: (live) => runExecution(context, live),
-      onError: (error) => context.logger.error({ err: error }, 'an execution failed inside the service'),
-    });
+    this.#runs = parts.runs;
+    this.#dispatcher = parts.dispatcher;
+    this.#control = parts.control;
   }
 
   /**
@@ -53,43 +51,27 @@ export class Executions {
     }
     const request = parseExecutionRequest(input);
     if (request.outputSchema !== undefined) outputContract(request.outputSchema);
-    this.#dispatcher.assertRoom();
+    await this.#dispatcher.assertRoom();
     const { warm } = this.#context;
     return warm.lend({ request, caller, atOnce: this.#startsAtOnce(request, caller) }, async (spare, keep) => {
       const { created, record } = await storeExecution(this.#context, { request, caller, spare: spare?.names });
       if (!created) return record.execution;
       keep();
-      this.dispatch(record, spare);
+      await this.#dispatcher.dispatch(record, spare);
       return this.#withPosition(record.execution);
     });
   }
 
-  /** Hands a stored execution that has not started to the dispatcher. */
-  dispatch(record: ExecutionRecord, spare?: Spare): void {
-    const { eventLog, settings } = this.#context;
-    const writer = eventLog.openWriter({
-      executionId: record.execution.id,
-      fence: record.fence,
-      lastSeq: record.execution.lastSeq,
-      onFailure: (error) => live.reportStorageFailure(error),
-    });
-    const stallAfterMs = record.request.stallAfterMs ?? settings.stallAfterMs;
-    const live: LiveExecution = new LiveExecution(record, { writer, stallAfterMs, spare });
-    const { id } = record.execution;
-    this.#live.set(id, live);
-    live.ended.then(
-      () => this.#live.delete(id),
-      () => {},
-    );
-    this.#dispatcher.dispatch(live);
-  }
-
   /** @throws ServiceError `not_found` */
   async get(id: string, caller: Caller): Promise<Execution> {
-    const live = this.#live.get(id);
-    if (live !== undefined && live.record.tenant === caller.tenant) return this.#withPosition(live.snapshot());
-    const { execution } = await this.#stored(id, caller);
-    if (execution.state === 'finished' || execution.state === 'queued') return execution;
+    const live = this.#runs.find(id, caller.tenant);
+    if (live !== undefined) return this.#withPosition(live.snapshot());
+    const record = await this.#stored(id, caller);
+    const { execution } = record;
+    if (execution.state === 'finished') return execution;
+    if (execution.state === 'queued') return this.#withPosition(execution);
+    const there = await snapshotAtOwner(this.#control, record);
+    if (there !== undefined) return there;
     const { text, lastSeq } = await storedText(this.#context.storage, id);
     return { ...execution, partialText: text, lastSeq };
   }
@@ -99,7 +81,10 @@ export class Executions {
    * @throws ServiceError `not_found`
    */
   async getJson(id: string, caller: Caller): Promise<string> {
-    const stored = this.#live.has(id) ? undefined : await this.#context.storage.readExecution(caller.tenant, id);
+    const stored =
+      this.#runs.find(id, caller.tenant) !== undefined
+        ? undefined
+        : await this.#context.storage.readExecution(caller.tenant, id);
     return stored?.state === 'finished' ? stored.json : JSON.stringify(await this.get(id, caller));
   }
 
@@ -120,7 +105,7 @@ export class Executions {
     caller: Caller,
   ): AsyncGenerator<readonly StoredEvent[], void, undefined> {
     await this.#stored(id, caller);
-    const givenUp = this.#live.get(id)?.givenUp.signal;
+    const givenUp = this.#runs.find(id, caller.tenant)?.givenUp.signal;
     const signals = [options.signal, givenUp].filter((signal) => signal !== undefined);
     yield* this.#context.eventLog.subscribe(id, { after: options.after, signal: AbortSignal.any(signals) });
     if (givenUp?.aborted) {
@@ -178,11 +163,12 @@ export class Executions {
    * asking it of a finished one, changes nothing.
    */
   async cancel(id: string, caller: Caller): Promise<Execution> {
-    const live = await this.#controlled(id, caller);
-    if (live === undefined) return this.get(id, caller);
+    const live = this.#runs.find(id, caller.tenant) ?? (await this.#takeWaiting(id, caller));
+    if (live === undefined) return this.#askOwner({ executionId: id, action: 'cancel' }, caller);
     if (live.execution.cancelRequestedAt === null) {
       live.update({ cancelRequestedAt: new Date().toISOString() });
-      if (this.#dispatcher.withdraw(id)) await this.#endUnstarted(live, CANCELLED);
+      if (live.execution.state === 'queued' && (await this.#withdraw(live)))
+        await this.#runs.endUnstarted(live, CANCELLED);
       else live.requestStop(CANCELLED);
     }
     return this.#withPosition(live.snapshot());
@@ -190,14 +176,16 @@ export class Executions {
 
   /** @throws ServiceError `conflict` with the state, where it does not apply */
   async pause(id: string, caller: Caller): Promise<Execution> {
-    const live = await this.#runningOnly(id, caller);
+    const live = this.#runs.find(id, caller.tenant);
+    if (live === undefined) return this.#askOwner({ executionId: id, action: 'pause' }, caller);
     await live.pause();
     return live.snapshot();
   }
 
   /** @throws ServiceError `conflict` with the state, where it does not apply */
   async resume(id: string, caller: Caller): Promise<Execution> {
-    const live = await this.#runningOnly(id, caller);
+    const live = this.#runs.find(id, caller.tenant);
+    if (live === undefined) return this.#askOwner({ executionId: id, action: 'resume' }, caller);
     await live.resume('caller');
     return live.snapshot();
   }
@@ -207,9 +195,27 @@ export class Executions {
    * @throws ServiceError `not_found`, `conflict` with the state, where no turn is under way
    */
   async addInput(id: string, text: string, caller: Caller): Promise<Execution> {
-    const live = await this.#runningOnly(id, caller);
+    const live = this.#runs.find(id, caller.tenant);
+    if (live === undefined) return this.#askOwner({ executionId: id, action: 'input', text }, caller);
     live.addTurn(text);
     return live.snapshot();
+  }
+
+  /**
+   * Does what another process asks of an execution that runs here.
+   * @throws ServiceError `conflict` when it does not run here; those of the action
+   */
+  async controlHere({ tenant, executionId, action, text = '' }: ControlRequest): Promise<Execution> {
+    const live = this.#runs.find(executionId, tenant);
+    if (live === undefined) {
+      const { execution } = await this.#stored(executionId, { tenant });
+      if (action === 'snapshot' || execution.state === 'finished') return execution;
+      throw new ServiceError('conflict', `Execution ${executionId} does not run here`, {
+        data: { state: execution.state },
+      });
+    }
+    if (action === 'input') return this.addInput(executionId, text, { tenant });
+    return action === 'snapshot' ? live.snapshot() : this[action](executionId, { tenant });
   }
 
   /**
@@ -233,7 +239,7 @@ export class Executions {
     this.#state = 'draining';
     this.#context.warm.stop();
     this.#dispatcher.stop();
-    const running = [...this.#live.values()].filter(({ execution }) => execution.state !== 'queued');
+    const running = this.#runs.all().filter(({ execution }) => execution.state !== 'queued');
     const aborted = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
@@ -248,11 +254,11 @@ export class Executions {
   async close({ force, keepWaiting = false }: { force: boolean; keepWaiting?: boolean }): Promise<void> {
     this.#state = 'draining';
     this.#dispatcher.stop();
-    const ending = [...this.#live.values()].map(async (live) => {
+    const ending = this.#runs.all().map(async (live) => {
       if (force) live.force.abort();
-      if (!this.#dispatcher.withdraw(live.execution.id)) live.requestStop(SHUT_DOWN);
-      else if (keepWaiting) await this.#leaveUnstarted(live);
-      else await this.#endUnstarted(live, SHUT_DOWN);
+      if (!(await this.#dispatcher.withdraw(live.execution.id))) live.requestStop(SHUT_DOWN);
+      else if (keepWaiting) await this.#runs.leaveUnstarted(live);
+      else await this.#runs.endUnstarted(live, SHUT_DOWN);
       await live.ended;
     });
     await Promise.all(ending);
@@ -261,24 +267,7 @@ export class Executions {
   #startsAtOnce({ workspace }: ExecutionRequest, { tenant }: Caller): boolean {
     const same = ({ record }: LiveExecution): boolean =>
       record.tenant === tenant && record.execution.workspace === workspace;
-    return this.#dispatcher.startsAtOnce() && !(workspace !== undefined && [...this.#live.values()].some(same));
-  }
-
-  async #leaveUnstarted(live: LiveExecution): Promise<void> {
-    await dropSpare(this.#context, live);
-    await live.writer.close();
-    live.givenUp.abort();
-    live.finished();
-  }
-
-  async #endUnstarted(live: LiveExecution, stop: Stop): Promise<void> {
-    const outcome = { kind: stop.kind, reason: stop.reason, message: stop.text, exitCode: null, signal: null };
-    try {
-      await dropSpare(this.#context, live);
-      await finish(this.#context, live, outcome);
-    } finally {
-      live.finished();
-    }
+    return this.#dispatcher.startsAtOnce() && !(workspace !== undefined && this.#runs.all().some(same));
   }
 
   async #stored(id: string, { tenant }: Caller): Promise<ExecutionRecord> {
@@ -287,23 +276,29 @@ export class Executions {
     return record;
   }
 
-  /** The live execution to control; undefined when it has finished. */
-  async #controlled(id: string, caller: Caller): Promise<LiveExecution | undefined> {
-    const live = this.#live.get(id);
-    if (live !== undefined && live.record.tenant === caller.tenant) return live;
-    const { execution } = await this.#stored(id, caller);
-    if (execution.state === 'finished') return undefined;
-    const message = `Execution ${id} belongs to another process on this data folder; control it there`;
-    throw new ServiceError('conflict', message, { data: { state: execution.state } });
+  /** Whether a queued execution was taken out before it started. One that was taken from a shared queue is out of it. */
+  #withdraw(live: LiveExecution): Promise<boolean> {
+    return this.#dispatcher.kind === 'shared' ? Promise.resolve(true) : this.#dispatcher.withdraw(live.execution.id);
   }
 
-  async #runningOnly(id: string, caller: Caller): Promise<LiveExecution> {
-    const live = await this.#controlled(id, caller);
-    if (live !== undefined) return live;
-    throw new ServiceError('conflict', `Execution ${id} has finished`, { data: { state: 'finished' } });
+  /** Makes an execution that waits in a shared queue this process's own, if no worker is faster. */
+  async #takeWaiting(id: string, caller: Caller): Promise<LiveExecution | undefined> {
+    if (this.#dispatcher.kind !== 'shared') return undefined;
+    const { storage, settings } = this.#context;
+    const { execution, fence } = await this.#stored(id, caller);
+    if (execution.state !== 'queued') return undefined;
+    const record = await storage.takeOver(id, fence, settings.instanceId);
+    if (record === undefined) return undefined;
+    await this.#dispatcher.withdraw(id);
+    return this.#runs.adopt(record);
   }
 
-  #withPosition(execution: Execution): Execution {
-    return { ...execution, queuePosition: this.#dispatcher.queuePosition(execution.id) };
+  async #askOwner(request: Omit<ControlRequest, 'tenant'>, caller: Caller): Promise<Execution> {
+    return askOwner(this.#control, await this.#stored(request.executionId, caller), request);
+  }
+
+  async #withPosition(execution: Execution): Promise<Execution> {
+    const queuePosition = execution.state === 'queued' ? await this.#dispatcher.queuePosition(execution.id) : null;
+    return { ...execution, queuePosition };
   }
 }

@@ -27,7 +27,7 @@ const NEVER_STARTED: Outcome = {
  */
 export async function recover(
   context: RunContext,
-  adopt: ((record: ExecutionRecord) => void) | undefined,
+  adopt: ((record: ExecutionRecord) => Promise<void>) | undefined,
 ): Promise<number> {
   let ended = 0;
   for (const left of await context.storage.listUnfinished()) {
@@ -38,7 +38,7 @@ export async function recover(
     const record = await context.storage.takeOver(left.execution.id, left.fence, context.settings.instanceId);
     if (record === undefined) continue;
     if (!started && !bound) {
-      adopt?.(record);
+      await adopt?.(record);
       continue;
     }
     await endLost(context, record, started ? LOST : NEVER_STARTED);
