@@ -10,6 +10,8 @@ const PAGE_BYTES = 1024 * 1024;
 /** Of a page that a caller asks for. */
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 const POLL_INTERVAL_MS = 100;
+/** Where the storage tells what has grown: a bell may be missed while the connection is away. */
+const WATCHED_POLL_INTERVAL_MS = 2_000;
 
 /** Who writes and who reads one log in this process. */
 interface Channel {
@@ -28,8 +30,14 @@ export class EventLog {
   readonly #storage: Storage;
   readonly #channels = new Map<string, Channel>();
 
+  readonly #pollMs: number;
+
   constructor(storage: Storage) {
     this.#storage = storage;
+    this.#pollMs = storage.watch === undefined ? POLL_INTERVAL_MS : WATCHED_POLL_INTERVAL_MS;
+    storage.watch?.((executionId) => {
+      for (const reader of this.#channels.get(executionId)?.readers ?? []) reader.wake();
+    });
   }
 
   /** Opens the writer of an execution whose record this instance owns. */
@@ -60,7 +68,7 @@ export class EventLog {
    *    so an event is in a later page, or in the queue, or in both.
    * 2. cut-over: the queue may start with events of the last pages; they are skipped by `seq`.
    * 3. live: batches from the queue. A reader that is too slow for its queue starts again at 1; so does one whose log
-   *    no writer of this process writes, every `POLL_INTERVAL_MS`.
+   *    no writer of this process writes, when the storage rings for it, and now and then.
    *
    * @throws ServiceError `not_found`; `cursor_in_future` with `lastSeq`; `truncated_before` with `firstSeq`
    */
@@ -78,7 +86,7 @@ export class EventLog {
       while (options.signal?.aborted !== true) {
         const finished =
           (yield* this.#backfill(position, options.signal)) ||
-          (yield* live(position, { queue, channel, signal: options.signal }));
+          (yield* live(position, { queue, channel, pollMs: this.#pollMs, signal: options.signal }));
         if (finished) {
           return;
         }
@@ -143,12 +151,17 @@ export class EventLog {
 /** Yields what the writer hands over, until there is a reason to look into the storage; `true` after the last event. */
 async function* live(
   position: Position,
-  { queue, channel, signal }: { queue: LiveBatches; channel: Channel; signal: AbortSignal | undefined },
+  {
+    queue,
+    channel,
+    pollMs,
+    signal,
+  }: { queue: LiveBatches; channel: Channel; pollMs: number; signal: AbortSignal | undefined },
 ): AsyncGenerator<readonly StoredEvent[], boolean, undefined> {
   while (signal?.aborted !== true && !queue.takeOverflow()) {
     const batch = queue.take();
     if (batch === undefined) {
-      await queue.wait(pollInterval(channel));
+      await queue.wait(channel.writers > 0 ? undefined : pollMs);
       if (channel.writers === 0) {
         return false;
       }
@@ -168,10 +181,6 @@ async function* live(
     }
   }
   return false;
-}
-
-function pollInterval(channel: Channel): number | undefined {
-  return channel.writers > 0 ? undefined : POLL_INTERVAL_MS;
 }
 
 function refuseCursor(after: number, { firstSeq, lastSeq }: EventPage): void {
