@@ -161,7 +161,7 @@ async function* live(
   while (signal?.aborted !== true && !queue.takeOverflow()) {
     const batch = queue.take();
     if (batch === undefined) {
-      await queue.wait(channel.writers > 0 ? undefined : pollMs);
+      await queue.wait(waitOf(channel, pollMs));
       if (channel.writers === 0) {
         return false;
       }
@@ -181,6 +181,11 @@ async function* live(
     }
   }
   return false;
+}
+
+/** Who writes here hands over every batch: only then is there nothing to look for. */
+function waitOf({ writers }: Channel, pollMs: number): number | undefined {
+  return writers > 0 ? undefined : pollMs;
 }
 
 function refuseCursor(after: number, { firstSeq, lastSeq }: EventPage): void {

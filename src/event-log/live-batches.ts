@@ -12,6 +12,7 @@ export class LiveBatches {
   #batches: (readonly StoredEvent[])[] = [];
   #bytes = 0;
   #overflowed = false;
+  #woken = false;
   #wake: (() => void) | undefined;
 
   push(batch: readonly StoredEvent[]): void {
@@ -42,13 +43,16 @@ export class LiveBatches {
     return overflowed;
   }
 
+  /** One that comes while nobody waits is not lost: the next wait is over at once. */
   wake(): void {
+    this.#woken = this.#wake === undefined;
     this.#wake?.();
   }
 
   /** Resolves when there is something to look at: a batch, an overflow, a call of `wake`, or the time is over. */
   wait(timeoutMs: number | undefined): Promise<void> {
-    if (this.#batches.length > 0 || this.#overflowed) {
+    if (this.#batches.length > 0 || this.#overflowed || this.#woken) {
+      this.#woken = false;
       return Promise.resolve();
     }
     return new Promise((resolve) => {
