@@ -24,6 +24,11 @@ export interface Config {
     readonly maxConnections: number;
     readonly drainMs: number;
   };
+  /** The store and queue that several processes share; undefined for the embedded store. */
+  readonly redisUrl: string | undefined;
+  readonly redisPersistence: 'required' | 'optional';
+  /** `api` accepts, `worker` runs, `all` does both. */
+  readonly role: 'all' | 'api' | 'worker';
   /** A key that the operator chose; for the command line, the one it presents. */
   readonly apiKey: string | undefined;
   /** The service that the command line talks to. */
@@ -85,6 +90,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       `CC_ISOLATION is ${settings.CC_ISOLATION}, and this version builds L1 only; use auto or L1`,
     ]);
   }
+  if (settings.CC_ROLE !== 'all' && settings.REDIS_URL === undefined) {
+    throw new ConfigError([`CC_ROLE is ${settings.CC_ROLE}, which needs REDIS_URL: roles share a store and a queue`]);
+  }
   const home = env.HOME ?? homedir();
   const dataHome = env.XDG_DATA_HOME ?? join(home, '.local', 'share');
   const inherited = Object.fromEntries(
@@ -116,6 +124,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     },
     apiKey: settings.CC_API_KEY,
     clientUrl: settings.CC_URL,
+    redisUrl: settings.REDIS_URL,
+    redisPersistence: settings.CC_REDIS_PERSISTENCE,
+    role: settings.CC_ROLE,
     workspaceQuotaBytes: settings.CC_WORKSPACE_QUOTA_BYTES,
     claudeBin: settings.CLAUDE_BIN,
     runUid: settings.CC_RUN_UID,

@@ -5,9 +5,9 @@ import type { Logger } from 'pino';
 import { type ClaudeBinary, findClaude } from './claude/binary.ts';
 import type { ExecutorClient } from './client/executor-client.ts';
 import type { Config } from './config.ts';
+import { openDispatch } from './dispatch.ts';
 import { EventLog } from './event-log/event-log.ts';
 import { Executions } from './executions/executions.ts';
-import { InProcessDispatcher } from './executions/in-process-dispatcher.ts';
 import type { Caller } from './executions/new-execution.ts';
 import { recover } from './executions/recovery.ts';
 import type { GatewayAccess } from './executions/run-context.ts';
@@ -20,6 +20,7 @@ import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
 import { newId } from './protocol/ids.ts';
+import { openRedisStorage } from './storage/redis/redis-storage.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from './storage/storage.ts';
 
@@ -54,7 +55,7 @@ export interface ServiceOptions {
  */
 export async function createService(config: Config, { logger, adoptQueued }: ServiceOptions): Promise<Service> {
   const instanceId = newId();
-  const storage = await openSqliteStorage({ dataDirectory: config.dataDirectory });
+  const storage = await openStorage(config, logger);
   try {
     const [binary, found] = await Promise.all([
       findClaude(config.claudeBin),
@@ -70,9 +71,15 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     const eventLog = new EventLog(storage);
     const context = { storage, eventLog, access, binary, launchers, starts, warm, logger, settings };
     const runs = new Runs(context);
-    const onError = (error: unknown): void => logger.error({ err: error }, 'an execution failed inside the service');
-    const dispatcher = new InProcessDispatcher({ ...config, storage, runs, instanceId, onError });
-    const executions = new Executions(context, { runs, dispatcher, control: undefined });
+    const dispatch = await openDispatch(config, {
+      storage,
+      runs,
+      instanceId,
+      logger,
+      onControl: (request) => executions.controlHere(request),
+    });
+    const { dispatcher, control } = dispatch;
+    const executions: Executions = new Executions(context, { runs, dispatcher, control });
     const adopt = adoptQueued ? (record: ExecutionRecord) => dispatcher.dispatch(record) : undefined;
     await recover(context, adopt);
     await sweepSpares({ storage, logger }, config.dataDirectory);
@@ -89,6 +96,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       warm.stop();
       await closeAll([
         () => executions.close(options),
+        () => dispatch.close(),
         () => warm.close(),
         async () => launchers.close(),
         () => recovering,
@@ -116,6 +124,13 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     await storage.close();
     throw error;
   }
+}
+
+/** The embedded store, or with `REDIS_URL` the one that several processes share. */
+async function openStorage(config: Config, logger: Logger): Promise<Storage> {
+  const { redisUrl, dataDirectory } = config;
+  if (redisUrl === undefined) return openSqliteStorage({ dataDirectory });
+  return openRedisStorage({ url: redisUrl, allowNoPersistence: config.redisPersistence === 'optional', logger });
 }
 
 /** The operator's credential, from the places the configuration names. */

@@ -149,6 +149,21 @@ export const SETTINGS = {
   },
   HTTP_PROXY: { schema: z.string().optional(), example: '', help: 'As HTTPS_PROXY, for an http upstream.' },
   NO_PROXY: { schema: z.string().optional(), example: '', help: 'Hosts that are reached without a proxy.' },
+  REDIS_URL: {
+    schema: z.url({ protocol: /^(rediss?|unix)$/, error: 'is not a redis, rediss or unix URL' }).optional(),
+    example: '',
+    help: 'Redis or Valkey, for more than one process: redis://user:password@host:6379/0. Unset: SQLite in the data folder.',
+  },
+  CC_ROLE: {
+    schema: z.enum(['all', 'api', 'worker']).default('all'),
+    example: 'all',
+    help: 'With REDIS_URL: api accepts executions, worker runs them, all does both.',
+  },
+  CC_REDIS_PERSISTENCE: {
+    schema: z.enum(['required', 'optional']).default('required'),
+    example: 'required',
+    help: 'optional starts on a Redis that keeps nothing on disk, and may lose what was accepted.',
+  },
   CC_DATA_DIR: {
     schema: z.string().optional(),
     example: '',

@@ -29,22 +29,37 @@ export async function recover(
   context: RunContext,
   adopt: ((record: ExecutionRecord) => Promise<void>) | undefined,
 ): Promise<number> {
+  const { storage, logger } = context;
   let ended = 0;
-  for (const left of await context.storage.listUnfinished()) {
-    if (await context.storage.instanceAlive(left.instanceId)) continue;
-    const started = left.execution.state !== 'queued';
-    const bound = left.request.cancelOnDisconnect;
-    if (!started && !bound && adopt === undefined) continue;
-    const record = await context.storage.takeOver(left.execution.id, left.fence, context.settings.instanceId);
-    if (record === undefined) continue;
-    if (!started && !bound) {
-      await adopt?.(record);
-      continue;
+  for (const left of await storage.listUnfinished()) {
+    if (await storage.instanceAlive(left.instanceId)) continue;
+    try {
+      if (await recoverOne(context, left, adopt)) ended += 1;
+    } catch (error) {
+      // One that cannot be recovered now must not keep the others from it; it is looked at again.
+      logger.error({ err: error, executionId: left.execution.id }, 'an execution of a dead service was not recovered');
     }
-    await endLost(context, record, started ? LOST : NEVER_STARTED);
-    ended += 1;
   }
   return ended;
+}
+
+/** @returns whether it was ended */
+async function recoverOne(
+  context: RunContext,
+  left: ExecutionRecord,
+  adopt: ((record: ExecutionRecord) => Promise<void>) | undefined,
+): Promise<boolean> {
+  const started = left.execution.state !== 'queued';
+  const bound = left.request.cancelOnDisconnect;
+  if (!started && !bound && adopt === undefined) return false;
+  const record = await context.storage.takeOver(left.execution.id, left.fence, context.settings.instanceId);
+  if (record === undefined) return false;
+  if (!started && !bound) {
+    await adopt?.(record);
+    return false;
+  }
+  await endLost(context, record, started ? LOST : NEVER_STARTED);
+  return true;
 }
 
 async function endLost(context: RunContext, record: ExecutionRecord, outcome: Outcome): Promise<void> {
