@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -66,6 +67,10 @@ export class ConfigError extends Error {
   }
 }
 
+/** Each has a variable beside it, with `_FILE` behind its name, which names a file that holds the value. */
+const SECRETS = ['CC_API_KEY', 'ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN'];
+const MAX_SECRET_BYTES = 64 * 1024;
+
 const INHERITED = ['PATH', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'];
 
 type Settings = { [K in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[K]['schema']> };
@@ -75,14 +80,15 @@ type Settings = { [K in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[K]['s
  * @throws ConfigError
  */
 export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
-  const env = Object.fromEntries(
+  const set = Object.fromEntries(
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   );
+  const files = readSecretFiles(set);
+  const env = { ...set, ...files.values };
   const shape = Object.fromEntries(Object.entries(SETTINGS).map(([name, setting]) => [name, setting.schema]));
   const parsed = z.object(shape).safeParse(env);
-  if (!parsed.success) {
-    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`));
-  }
+  const wrong = parsed.error?.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`) ?? [];
+  if (!parsed.success || files.problems.length > 0) throw new ConfigError([...wrong, ...files.problems]);
   // The shape is SETTINGS itself, which the compiler cannot follow through Object.entries.
   const settings = parsed.data as Settings;
   if (settings.CC_ISOLATION === 'L2' || settings.CC_ISOLATION === 'L3') {
@@ -149,6 +155,39 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     colour: env.NO_COLOR === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });
+}
+
+/** What stands in the files that `…_FILE` variables name, under the names of the variables they stand for. */
+function readSecretFiles(env: Readonly<Record<string, string | undefined>>): {
+  values: Record<string, string>;
+  problems: string[];
+} {
+  const values: Record<string, string> = {};
+  const problems: string[] = [];
+  for (const name of SECRETS) {
+    const path = env[`${name}_FILE`];
+    if (path === undefined) continue;
+    const read = env[name] === undefined ? readSecret(path) : { problem: `and ${name} are both set; unset one` };
+    if ('problem' in read) problems.push(`${name}_FILE ${read.problem}`);
+    else values[name] = read.secret;
+  }
+  return { values, problems };
+}
+
+function readSecret(path: string): { secret: string } | { problem: string } {
+  try {
+    const status = statSync(path);
+    if (!status.isFile()) return { problem: `names ${path}, which is not a file` };
+    if (status.size > MAX_SECRET_BYTES) return { problem: `names ${path}, which is longer than any key` };
+    const secret = readFileSync(path, 'utf8').trim();
+    return secret === '' ? { problem: `names ${path}, which is empty` } : { secret };
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return { problem: `names ${path}, which does not exist` };
+    if (code !== 'EACCES') throw error;
+    const who = process.getuid === undefined ? 'this user' : `uid ${process.getuid()}`;
+    return { problem: `names ${path}, which ${who} may not read; chown it to that user, or open it with chmod` };
+  }
 }
 
 function given<K extends string>(key: K, value: string | undefined): { [P in K]?: string } {

@@ -67,6 +67,10 @@ interface Setting {
   help: string;
 }
 
+function secretFile(name: string) {
+  return { schema: z.string().optional(), example: '', help: `A file with the value of ${name}, in its place.` };
+}
+
 /**
  * Every setting the program reads from its environment, in the order of `.env.example`. A value that is wrong stops
  * the start; all wrong ones are named at once, never with a secret's value.
@@ -87,6 +91,7 @@ export const SETTINGS = {
     example: '',
     help: 'A key of your own choice, 32 characters or more. Unset: one is made at the first start.',
   },
+  CC_API_KEY_FILE: secretFile('CC_API_KEY'),
   CC_URL: {
     schema: z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }).optional(),
     example: '',
@@ -122,11 +127,13 @@ export const SETTINGS = {
     example: '',
     help: 'An API key of the model API. Wins over the other credentials.',
   },
+  ANTHROPIC_API_KEY_FILE: secretFile('ANTHROPIC_API_KEY'),
   CLAUDE_CODE_OAUTH_TOKEN: {
     schema: z.string().optional(),
     example: '',
     help: 'A Claude Max token, from `claude setup-token`.',
   },
+  CLAUDE_CODE_OAUTH_TOKEN_FILE: secretFile('CLAUDE_CODE_OAUTH_TOKEN'),
   CC_CLAUDE_CREDENTIALS: {
     schema: z.string().optional(),
     example: '',
