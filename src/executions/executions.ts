@@ -226,7 +226,15 @@ export class Executions {
     await removeFoldersOf(await this.#context.storage.deleteExecution(tenant, id));
   }
 
-  /** How many run here, and how many wait here. */
+  /**
+   * Says whether an execution could be taken now.
+   * @throws ServiceError `queue_full`, `storage_unavailable`
+   */
+  assertQueue(): Promise<void> {
+    return this.#dispatcher.assertRoom();
+  }
+
+  /** How many run here, and how many wait. */
   load(): { running: number; waiting: number } {
     return this.#dispatcher.load();
   }

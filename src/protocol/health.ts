@@ -9,8 +9,11 @@ const Check = z.object({ ok: z.boolean(), detail: z.string() });
 /** How each thing is that the service depends on; `detail` is for people and says how to repair it. */
 export const HealthDetail = HealthState.extend({
   version: z.string(),
+  role: z.enum(['all', 'api', 'worker']),
   checks: z.object({
     storage: Check,
+    queue: Check,
+    disk: Check,
     claude: Check,
     credential: Check,
   }),

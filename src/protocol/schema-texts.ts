@@ -117,9 +117,10 @@ export const OUTPUT_TEXTS = {
   HealthDetail: {
     status: '`draining`: it ends the runs it has and takes no more. `broken`: something it needs is missing.',
     version: 'That of the service.',
+    role: '`api` accepts, `worker` runs, `all` does both.',
     checks: 'How each thing is that it depends on; `detail` says how to repair it.',
     running: 'Executions that run here.',
-    waiting: 'Executions that wait here.',
+    waiting: 'Executions that wait: here, or where workers share a queue, in it.',
     isolation: 'What runs are kept away from here.',
   },
   Welcome: {

@@ -1,5 +1,12 @@
+import { statfs } from 'node:fs/promises';
+import type { Config } from '../config.ts';
+import { ServiceError } from '../protocol/errors.ts';
 import type { HealthDetail } from '../protocol/health.ts';
 import type { Service } from '../service.ts';
+
+const MiB = 1024 * 1024;
+/** With less, runs could not even store how they ended. */
+const LEAST_FREE = 32 * MiB;
 
 /** A probe writes to the disk; how often others ask must not decide how often that happens. */
 const KEPT_MS = 1_000;
@@ -7,41 +14,73 @@ const KEPT_MS = 1_000;
 /** Makes what answers how the service is; one answer serves everyone who asks within a second. */
 export function healthOf(
   service: Service,
-  options: { version: string; draining: AbortSignal },
+  options: { version: string; role: Config['role']; draining: AbortSignal },
 ): () => Promise<HealthDetail> {
   let kept: { at: number; draining: boolean; health: Promise<HealthDetail> } | undefined;
   return () => {
     const now = performance.now();
     const draining = options.draining.aborted;
     if (kept === undefined || now - kept.at > KEPT_MS || kept.draining !== draining) {
-      kept = { at: now, draining, health: look(service, { version: options.version, draining }) };
+      kept = { at: now, draining, health: look(service, { ...options, draining }) };
     }
     return kept.health;
   };
 }
 
 async function look(
-  { storage, binary, credential, executions }: Service,
-  { version, draining }: { version: string; draining: boolean },
+  service: Service,
+  { version, role, draining }: { version: string; role: Config['role']; draining: boolean },
 ): Promise<HealthDetail> {
-  const stored = await storage.probe().then(
-    () => ({ ok: true, detail: 'takes writes' }),
-    (error: unknown) => ({ ok: false, detail: error instanceof Error ? error.message : String(error) }),
-  );
-  const checks = {
-    storage: stored,
+  const { storage, executions, dataDirectory } = service;
+  const [stored, queued, disk] = await Promise.all([
+    check(() => storage.probe(), 'takes writes'),
+    check(() => executions.assertQueue(), 'takes executions'),
+    freeSpace(dataDirectory),
+  ]);
+  const checks = { storage: stored, queue: queued, disk, ...(role === 'api' ? NOT_NEEDED : toRun(service)) };
+  const broken = Object.values(checks).some(({ ok }) => !ok);
+  return {
+    status: draining ? 'draining' : broken ? 'broken' : 'ok',
+    version,
+    role,
+    checks,
+    ...executions.load(),
+    isolation: 'L1',
+  };
+}
+
+type Check = HealthDetail['checks']['storage'];
+
+const NOT_NEEDED = {
+  claude: { ok: true, detail: 'not needed here: workers run it' },
+  credential: { ok: true, detail: 'not needed here: workers have it' },
+};
+
+/** What a process needs that runs executions itself. */
+function toRun({ binary, credential }: Service): { claude: Check; credential: Check } {
+  return {
     claude: binary.usable
       ? { ok: true, detail: binary.warning ?? `version ${binary.version}` }
       : { ok: false, detail: binary.problem },
     credential:
       'kind' in credential ? { ok: true, detail: credential.kind } : { ok: false, detail: credential.problem },
   };
-  const broken = Object.values(checks).some(({ ok }) => !ok);
-  return {
-    status: draining ? 'draining' : broken ? 'broken' : 'ok',
-    version,
-    checks,
-    ...executions.load(),
-    isolation: 'L1',
-  };
+}
+
+async function check(ask: () => Promise<unknown>, fine: string): Promise<Check> {
+  try {
+    await ask();
+    return { ok: true, detail: fine };
+  } catch (error) {
+    // A full queue takes nothing, and is no fault of the service.
+    if (error instanceof ServiceError && error.code === 'queue_full') return { ok: true, detail: error.message };
+    return { ok: false, detail: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function freeSpace(folder: string): Promise<Check> {
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  const detail = `${Math.floor(free / MiB)} MiB free in ${folder}`;
+  return free < LEAST_FREE ? { ok: false, detail: `${detail}; free some, or move CC_DATA_DIR` } : { ok: true, detail };
 }

@@ -4,6 +4,7 @@ import { keyFile, ServiceKeys } from '../auth/service-keys.ts';
 import type { Config } from '../config.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
+import { HTTP_ROUTES, type RouteName } from '../protocol/http-routes.ts';
 import { openApi } from '../protocol/openapi.ts';
 import { openRpc } from '../protocol/openrpc.ts';
 import { createService } from '../service.ts';
@@ -15,6 +16,10 @@ import { healthOf } from './health.ts';
 import { writeServerFile } from './server-file.ts';
 import { shutDown } from './shut-down.ts';
 import { endingLine, startupLines } from './startup-lines.ts';
+
+/** A worker is asked by the queue; its port says how it is, and nothing else. */
+const WORKER_ROUTES: readonly RouteName[] = ['root', 'health', 'live', 'ready'];
+const ALL_ROUTES = Object.keys(HTTP_ROUTES) as RouteName[];
 
 /** A service that listens. */
 export interface Server {
@@ -48,17 +53,20 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       logger,
       version,
       documents: { openApi: openApi(version), openRpc: openRpc(version) },
-      health: healthOf(service, { version, draining: draining.signal }),
+      health: healthOf(service, { version, role: config.role, draining: draining.signal }),
       allowedOrigins: config.server.allowedOrigins,
       draining: draining.signal,
       drainMs: config.server.drainMs,
       closing: closing.signal,
     };
-    const app = await createHttpDoor(door, config.server);
-    await registerWebSocket(app, door);
+    const app = await createHttpDoor(door, {
+      ...config.server,
+      routes: config.role === 'worker' ? WORKER_ROUTES : ALL_ROUTES,
+    });
+    if (config.role !== 'worker') await registerWebSocket(app, door);
     const url = await listen(app, config.server);
     await writeServerFile(config.dataDirectory, { url, pid: process.pid });
-    service.warm.open();
+    if (config.role !== 'api') service.warm.open();
     const stopping = Promise.withResolvers<void>();
     const ended = stopping.promise.then(() => shutDown({ service, app, config, logger, draining, closing, force }));
     return {

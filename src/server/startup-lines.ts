@@ -13,7 +13,7 @@ interface Started {
 
 /** What the operator is told when the service listens: what was found, and what to paste. */
 export function startupLines({ service, config, url, version, firstKey, keyFile }: Started): string[] {
-  const { binary, credential, dataDirectory } = service;
+  const { binary, credential } = service;
   const claude = binary.usable ? `${binary.version} at ${binary.path}` : `MISSING: ${binary.problem}`;
   const account =
     'problem' in credential
@@ -26,7 +26,7 @@ export function startupLines({ service, config, url, version, firstKey, keyFile 
     '',
     `  claude      ${claude}`,
     `  credential  ${account}`,
-    `  storage     SQLite in ${dataDirectory}`,
+    `  storage     ${storageText(config)}`,
     '  isolation   L1: a run can read what its user can read; see docs/security.md',
     `  runs        ${config.maxConcurrent} at once, ${config.queueLimit} may wait`,
     `  key         ${keyText({ config, firstKey, keyFile })}`,
@@ -42,6 +42,15 @@ export function startupLines({ service, config, url, version, firstKey, keyFile 
 
 const NOT_LOOPBACK =
   '  It listens beyond this machine, and speaks plain HTTP: put a proxy with TLS in front (docs/operations.md).';
+
+/** Where records are kept; a password is not shown. */
+function storageText({ redisUrl, dataDirectory, role }: Config): string {
+  if (redisUrl === undefined) return `SQLite in ${dataDirectory}`;
+  const { protocol, host, pathname } = new URL(redisUrl);
+  return `Redis at ${protocol}//${host}${pathname}, files in ${dataDirectory}; this process is ${ROLES[role]}`;
+}
+
+const ROLES = { all: 'an API and a worker', api: 'an API', worker: 'a worker' } as const;
 
 type Key = Pick<Started, 'config' | 'firstKey' | 'keyFile'>;
 

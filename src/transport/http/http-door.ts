@@ -29,6 +29,8 @@ export interface HttpDoorOptions {
   /** Which proxies in front are believed about the client's address, host and protocol; none when false. */
   trustProxy: boolean | string[];
   maxConnections: number;
+  /** Those that are answered; there are no others. */
+  routes: readonly RouteName[];
 }
 
 /** Headers that never come whole, and requests whose body never ends, are given up after so long, in ms. */
@@ -94,11 +96,11 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
     refuseMethod(request, reply);
     throw new ServiceError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)} here; see /docs`);
   });
-  addRoutes(app, door);
+  addRoutes(app, door, options.routes);
   return app;
 }
 
-function addRoutes(app: FastifyInstance, door: Door): void {
+function addRoutes(app: FastifyInstance, door: Door, names: readonly RouteName[]): void {
   const routes: Routes = {
     ...executionRoutes(door),
     ...eventRoutes(door),
@@ -107,7 +109,7 @@ function addRoutes(app: FastifyInstance, door: Door): void {
     ...documentRoutes(door),
   };
   const bodies = new JsonBodies();
-  for (const name of Object.keys(routes) as RouteName[]) {
+  for (const name of names) {
     const route: HttpRoute = HTTP_ROUTES[name];
     const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
       const mayUsePassword = READABLE_WITH_PASSWORD.has(name);
