@@ -74,10 +74,10 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     const closing = new AbortController();
     const { signal } = closing;
     const recovering = repeatedly(() => recover(context, adopt), { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
-    const housekeeping = keepWithinLimits(storage, config)
+    const housekeeping = keepWithinLimits(storage, config, logger)
       .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
       .then(() =>
-        repeatedly(() => keepWithinLimits(storage, config), { everyMs: RETENTION_INTERVAL_MS, logger, signal }),
+        repeatedly(() => keepWithinLimits(storage, config, logger), { everyMs: RETENTION_INTERVAL_MS, logger, signal }),
       );
     const close = async (options: { force: boolean; keepWaiting?: boolean }): Promise<void> => {
       closing.abort();
@@ -167,14 +167,14 @@ async function repeatedly(
 }
 
 /** Cuts logs and removes records that are past their limits, with the folders that went with them. */
-async function keepWithinLimits(storage: Storage, { retention }: Config): Promise<void> {
+async function keepWithinLimits(storage: Storage, { retention }: Config, logger: Logger): Promise<void> {
   const daysAgo = (days: number): string => new Date(Date.now() - days * 24 * 3600 * 1000).toISOString();
   const report = await storage.applyRetention({
     logsFinishedBefore: daysAgo(retention.logDays),
     recordsFinishedBefore: daysAgo(retention.recordDays),
     maxLogBytes: retention.maxLogBytes,
   });
-  await removeFoldersOf(report);
+  await removeFoldersOf(report, logger);
 }
 
 async function closeAll(steps: (() => Promise<void>)[]): Promise<void> {

@@ -217,7 +217,8 @@ export class Executions {
    * @throws ServiceError `not_found`, `conflict` with the state, while it has not finished
    */
   async delete(id: string, { tenant }: Caller): Promise<void> {
-    await removeFoldersOf(await this.#context.storage.deleteExecution(tenant, id));
+    const { storage, logger } = this.#context;
+    await removeFoldersOf(await storage.deleteExecution(tenant, id), logger);
   }
 
   /** How many run here, and how many wait here. */

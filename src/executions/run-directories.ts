@@ -76,16 +76,23 @@ export async function writeOptionFiles(
 }
 
 /** Removes the folders of records that are gone. */
-export async function removeFoldersOf({ directories, sessions }: Removal): Promise<void> {
+export async function removeFoldersOf({ directories, sessions }: Removal, logger: Logger): Promise<void> {
   const folders = [...directories, ...sessions.map(({ configDirectory }) => configDirectory)];
-  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+  for (const folder of folders) await removeFolder(folder, logger);
 }
 
-/** Removes a run's folder. One that a tool has locked against its owner stays, and is no reason to fail the run. */
+/** Removes a run's folder. */
 export async function removeRunFolder(dataDirectory: string, runId: string, logger: Logger): Promise<void> {
-  const folder = runFolder(dataDirectory, runId);
+  await removeFolder(runFolder(dataDirectory, runId), logger);
+}
+
+/**
+ * A folder that a tool has locked against its owner stays, and one that is written into all the while may: that is no reason
+ * to fail the run or the call whose records are gone.
+ */
+async function removeFolder(folder: string, logger: Logger): Promise<void> {
   await rm(folder, { recursive: true, force: true, maxRetries: 3 }).catch((error: unknown) =>
-    logger.warn({ err: error, folder }, 'the folder of a run could not be removed'),
+    logger.warn({ err: error, folder }, 'a folder could not be removed'),
   );
 }
 

@@ -297,6 +297,19 @@ test('an id that nothing has, of whatever form, is 404 on every route that takes
   }
 });
 
+test('an execution whose workspace is written into all the while is deleted all the same', async () => {
+  const server = await testServer();
+  for (let round = 0; round < 5; round += 1) {
+    const { id, workspace } = await server.run({ prompt: 'x' });
+    const write = (name: number) =>
+      server.call(`/v1/workspaces/${workspace}/files/deep/${name}`, { method: 'PUT', body: 'x' });
+    const writing = Promise.all(Array.from({ length: 100 }, (_, name) => write(name)));
+    expect((await server.call(`/v1/executions/${id}`, { method: 'DELETE' })).status).toBe(204);
+    for (const { status } of await writing) expect([200, 201, 404, 409]).toContain(status);
+    expect((await server.call(`/v1/executions/${id}`)).status).toBe(404);
+  }
+});
+
 test('HEAD of an event stream that goes on is answered at once', async () => {
   const server = await testServer({ script: SLOW });
   const id = await started(server);

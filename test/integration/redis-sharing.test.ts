@@ -60,9 +60,10 @@ describe.runIf(has('redis'))('services that share one Redis', () => {
     const appending = (async () => {
       for (; last < 2_000; last += 1) await owner.append({ executionId: id, fence: 1, events: [eventOf(last + 1)] });
     })();
+    const refused = expect(appending).rejects.toMatchObject({ code: 'stale_writer' });
     await waitUntil('some events', () => last > 10);
     const taken = await Promise.all(takers.map((taker, index) => taker.takeOver(id, 1, `instance-${index}`)));
-    await expect(appending).rejects.toMatchObject({ code: 'stale_writer' });
+    await refused;
     const [winner, ...others] = taken.filter((found) => found !== undefined);
     expect(others).toEqual([]);
     expect(winner).toMatchObject({ fence: 2, execution: { lastSeq: last } });
