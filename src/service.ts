@@ -20,6 +20,7 @@ import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
 import { newId } from './protocol/ids.ts';
+import { makeDataFolder } from './storage/make-folder.ts';
 import { openRedisStorage } from './storage/redis/redis-storage.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from './storage/storage.ts';
@@ -130,6 +131,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
 async function openStorage(config: Config, logger: Logger): Promise<Storage> {
   const { redisUrl, dataDirectory } = config;
   if (redisUrl === undefined) return openSqliteStorage({ dataDirectory });
+  makeDataFolder(dataDirectory);
   return openRedisStorage({ url: redisUrl, allowNoPersistence: config.redisPersistence === 'optional', logger });
 }
 

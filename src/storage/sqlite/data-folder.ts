@@ -1,7 +1,8 @@
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { closeSync, openSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
+import { makeFolder } from '../make-folder.ts';
 import { migrate, refuseNewerSchema, schemaVersion } from './schema.ts';
 import { dataFolderUnusable, errnoOf, isBusy, translateOpenError } from './translate-error.ts';
 
@@ -41,24 +42,6 @@ export function storeFile(dataDirectory: string): string {
 
 export function instancesFolder(dataDirectory: string): string {
   return join(dataDirectory, 'instances');
-}
-
-/** Not by `recursive: true`: Node's never returns where the system says ENOENT for a parent that is there, as /proc does. */
-function makeFolder(path: string, mode: number): void {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
-    return;
-  }
-  if (dirname(path) !== path) {
-    makeFolder(dirname(path), mode);
-  }
-  try {
-    mkdirSync(path, { mode });
-    chmodSync(path, mode);
-  } catch (error) {
-    if (errnoOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) {
-      throw error;
-    }
-  }
 }
 
 /**
