@@ -28,6 +28,7 @@ export interface Config {
   /** The store and queue that several processes share; undefined for the embedded store. */
   readonly redisUrl: string | undefined;
   readonly redisPersistence: 'required' | 'optional';
+  readonly spoolBytes: number;
   /** `api` accepts, `worker` runs, `all` does both. */
   readonly role: 'all' | 'api' | 'worker';
   /** A key that the operator chose; for the command line, the one it presents. */
@@ -132,6 +133,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     clientUrl: settings.CC_URL,
     redisUrl: settings.REDIS_URL,
     redisPersistence: settings.CC_REDIS_PERSISTENCE,
+    spoolBytes: settings.CC_SPOOL_BYTES,
     role: settings.CC_ROLE,
     workspaceQuotaBytes: settings.CC_WORKSPACE_QUOTA_BYTES,
     claudeBin: settings.CLAUDE_BIN,

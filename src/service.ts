@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
@@ -22,6 +22,7 @@ import { startModelGateway } from './model-gateway/model-gateway.ts';
 import { newId } from './protocol/ids.ts';
 import { makeDataFolder } from './storage/make-folder.ts';
 import { openRedisStorage } from './storage/redis/redis-storage.ts';
+import { openSpool } from './storage/spool/open-spool.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from './storage/storage.ts';
 
@@ -132,7 +133,14 @@ async function openStorage(config: Config, logger: Logger): Promise<Storage> {
   const { redisUrl, dataDirectory } = config;
   if (redisUrl === undefined) return openSqliteStorage({ dataDirectory });
   makeDataFolder(dataDirectory);
-  return openRedisStorage({ url: redisUrl, allowNoPersistence: config.redisPersistence === 'optional', logger });
+  const allowNoPersistence = config.redisPersistence === 'optional';
+  const redis = await openRedisStorage({ url: redisUrl, allowNoPersistence, logger });
+  try {
+    return await openSpool(redis, { parent: join(dataDirectory, 'spool'), maxBytes: config.spoolBytes, logger });
+  } catch (error) {
+    await redis.close();
+    throw error;
+  }
 }
 
 /** The operator's credential, from the places the configuration names. */

@@ -171,6 +171,11 @@ export const SETTINGS = {
     example: 'required',
     help: 'optional starts on a Redis that keeps nothing on disk, and may lose what was accepted.',
   },
+  CC_SPOOL_BYTES: {
+    schema: whole(MiB, 2 ** 50).default(1024 * MiB),
+    example: '1073741824',
+    help: 'With REDIS_URL: what runs may write to disk while Redis is away, in bytes.',
+  },
   CC_DATA_DIR: {
     schema: z.string().optional(),
     example: '',

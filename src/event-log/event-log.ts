@@ -162,7 +162,7 @@ async function* live(
     const batch = queue.take();
     if (batch === undefined) {
       await queue.wait(waitOf(channel, pollMs));
-      if (channel.writers === 0) {
+      if (channel.writers === 0 && queue.isEmpty) {
         return false;
       }
       continue;

@@ -29,6 +29,10 @@ export class LiveBatches {
     this.wake();
   }
 
+  get isEmpty(): boolean {
+    return this.#batches.length === 0;
+  }
+
   /** The oldest batch, if there is one. */
   take(): readonly StoredEvent[] | undefined {
     const batch = this.#batches.shift();
