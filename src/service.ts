@@ -87,7 +87,8 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     await sweepSpares({ storage, logger }, config.dataDirectory);
     const closing = new AbortController();
     const { signal } = closing;
-    const recovering = repeatedly(() => recover(context, adopt), { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
+    const recoverAlone = () => alone(storage, instanceId, () => recover(context, adopt));
+    const recovering = repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
     const housekeeping = keepWithinLimits(storage, config, logger)
       .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
       .then(() =>
@@ -193,6 +194,17 @@ async function repeatedly(
     await delay(everyMs, undefined, { signal, ref: false }).catch(() => {});
     if (signal.aborted) return;
     await act().catch((error: unknown) => logger.error({ err: error }, 'housekeeping failed'));
+  }
+}
+
+/** Of all services on a store, one at a time looks for what dead ones left; the others leave it to that one. */
+async function alone(storage: Storage, instanceId: string, act: () => Promise<unknown>): Promise<void> {
+  const executionId = `recovery by ${instanceId}`;
+  if ((await storage.claim(['recovery'], { executionId, instanceId })) !== undefined) return;
+  try {
+    await act();
+  } finally {
+    await storage.releaseClaims(executionId);
   }
 }
 
