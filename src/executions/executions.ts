@@ -6,13 +6,14 @@ import type { Execution } from '../protocol/execution.ts';
 import { type ExecutionRequest, parseExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionFilter, ExecutionRecord } from '../storage/storage.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { assertCursor, followEvents, type Reading, readPage, storedExecution } from './event-reading.ts';
 import type { LiveExecution } from './live-execution.ts';
 import type { Caller } from './new-execution.ts';
 import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner } from './remote-control.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
 import type { Runs } from './runs.ts';
-import { storeExecution } from './store-execution.ts';
+import { findRepeated, storeExecution } from './store-execution.ts';
 import { storedText } from './stored-text.ts';
 
 const CANCELLED: Stop = { kind: 'cancelled', reason: 'cancelled_by_caller', text: 'Cancelled by the caller.' };
@@ -45,13 +46,14 @@ export class Executions {
    * `not_implemented`, `shutting_down`, `storage_unavailable`
    */
   async start(input: unknown, caller: Caller): Promise<Execution> {
-    if (this.#state === 'draining') {
-      const data = { retryAfterMs: 5_000 };
-      throw new ServiceError('shutting_down', 'The service is shutting down; try again later', { data });
-    }
     const request = parseExecutionRequest(input);
     if (request.outputSchema !== undefined) outputContract(request.outputSchema);
-    await this.#dispatcher.assertRoom();
+    const refusal = await this.#refusal();
+    if (refusal !== undefined) {
+      const known = await findRepeated(this.#context, request, caller);
+      if (known === undefined) throw refusal;
+      return this.#withPosition(known);
+    }
     const { warm } = this.#context;
     return warm.lend({ request, caller, atOnce: this.#startsAtOnce(request, caller) }, async (spare, keep) => {
       const { created, record } = await storeExecution(this.#context, { request, caller, spare: spare?.names });
@@ -99,21 +101,12 @@ export class Executions {
    * The events after a cursor, in batches, until the execution has finished or `signal` aborts.
    * @throws ServiceError `not_found`, `cursor_in_future`, `truncated_before`, `storage_unavailable`
    */
-  async *events(
+  events(
     id: string,
     options: { after: number; signal?: AbortSignal },
     caller: Caller,
   ): AsyncGenerator<readonly StoredEvent[], void, undefined> {
-    await this.#stored(id, caller);
-    const givenUp = this.#runs.find(id, caller.tenant)?.givenUp.signal;
-    const signals = [options.signal, givenUp].filter((signal) => signal !== undefined);
-    yield* this.#context.eventLog.subscribe(id, { after: options.after, signal: AbortSignal.any(signals) });
-    if (givenUp?.aborted) {
-      throw new ServiceError(
-        'storage_unavailable',
-        `The end of execution ${id} could not be stored; the next start ends it as lost`,
-      );
-    }
+    return followEvents(this.#reading, options, { id, tenant: caller.tenant });
   }
 
   /**
@@ -121,20 +114,12 @@ export class Executions {
    * `finished`: nothing follows after these.
    * @throws ServiceError as `events`
    */
-  async page(
+  page(
     id: string,
     options: { after: number; limit: number; signal: AbortSignal },
     caller: Caller,
   ): Promise<{ events: readonly StoredEvent[]; finished: boolean }> {
-    await this.#stored(id, caller);
-    const { events, lastSeq, finished } = await this.#context.eventLog.page(id, options);
-    if (events.length > 0 || finished)
-      return { events, finished: finished && (events.at(-1)?.seq ?? lastSeq) === lastSeq };
-    for await (const batch of this.events(id, options, caller)) {
-      const first = batch.slice(0, options.limit);
-      return { events: first, finished: first.at(-1)?.type === 'execution.finished' };
-    }
-    return { events: [], finished: false };
+    return readPage(this.#reading, options, { id, tenant: caller.tenant });
   }
 
   /**
@@ -142,10 +127,8 @@ export class Executions {
    * @returns whether the log ends there: nothing follows, now or later
    * @throws ServiceError as `events`
    */
-  async assertCursor(id: string, after: number, caller: Caller): Promise<{ atEnd: boolean }> {
-    await this.#stored(id, caller);
-    const { lastSeq, finished } = await this.#context.eventLog.page(id, { after, limit: 1 });
-    return { atEnd: finished && after === lastSeq };
+  assertCursor(id: string, after: number, caller: Caller): Promise<{ atEnd: boolean }> {
+    return assertCursor(this.#reading, after, { id, tenant: caller.tenant });
   }
 
   /**
@@ -273,16 +256,33 @@ export class Executions {
     await Promise.all(ending);
   }
 
+  /** Why no new execution is taken now; one that was taken before is found all the same. */
+  async #refusal(): Promise<ServiceError | undefined> {
+    if (this.#state === 'draining') {
+      const data = { retryAfterMs: 5_000 };
+      return new ServiceError('shutting_down', 'The service is shutting down; try again later', { data });
+    }
+    try {
+      await this.#dispatcher.assertRoom();
+      return undefined;
+    } catch (error) {
+      if (error instanceof ServiceError) return error;
+      throw error;
+    }
+  }
+
   #startsAtOnce({ workspace }: ExecutionRequest, { tenant }: Caller): boolean {
     const same = ({ record }: LiveExecution): boolean =>
       record.tenant === tenant && record.execution.workspace === workspace;
     return this.#dispatcher.startsAtOnce() && !(workspace !== undefined && this.#runs.all().some(same));
   }
 
-  async #stored(id: string, { tenant }: Caller): Promise<ExecutionRecord> {
-    const record = await this.#context.storage.getExecution(tenant, id);
-    if (record === undefined) throw new ServiceError('not_found', `There is no execution ${id}`);
-    return record;
+  get #reading(): Reading {
+    return { ...this.#context, runs: this.#runs };
+  }
+
+  #stored(id: string, { tenant }: Caller): Promise<ExecutionRecord> {
+    return storedExecution(this.#context.storage, { id, tenant });
   }
 
   /** Whether a queued execution was taken out before it started. One that was taken from a shared queue is out of it. */

@@ -1,8 +1,9 @@
 import { ServiceError } from '../protocol/errors.ts';
 import type { StoredEvent } from '../protocol/events.ts';
+import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionRecord } from '../storage/storage.ts';
-import { type Caller, newExecution } from './new-execution.ts';
+import { type Caller, newExecution, requestHash } from './new-execution.ts';
 import type { RunContext } from './run-context.ts';
 import type { SpareNames } from './warm-place.ts';
 
@@ -17,8 +18,23 @@ export async function storeExecution(
   const { record, session } = await newExecution(request, caller, { storage, settings, spare });
   const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), session);
   if (created) return { created, record };
-  refuseOther(stored, record);
+  refuseOther(stored, record.requestHash);
   return { created, record: stored };
+}
+
+/**
+ * The execution that the request's idempotency key was used for before.
+ * @throws ServiceError `idempotency_conflict` when that one was asked for something else
+ */
+export async function findRepeated(
+  { storage }: RunContext,
+  request: ExecutionRequest,
+  { tenant }: Caller,
+): Promise<Execution | undefined> {
+  const { idempotencyKey } = request;
+  const stored = idempotencyKey === undefined ? undefined : await storage.findByKey(tenant, idempotencyKey);
+  if (stored !== undefined) refuseOther(stored, requestHash(request));
+  return stored?.execution;
 }
 
 function queuedEvent({ execution, request }: ExecutionRecord): StoredEvent {
@@ -28,8 +44,8 @@ function queuedEvent({ execution, request }: ExecutionRecord): StoredEvent {
   return { seq: 1, type: 'execution.queued', bytes: JSON.stringify(event) };
 }
 
-function refuseOther(stored: ExecutionRecord, asked: ExecutionRecord): void {
-  if (stored.requestHash === asked.requestHash) return;
+function refuseOther(stored: ExecutionRecord, askedHash: string): void {
+  if (stored.requestHash === askedHash) return;
   const message = `The idempotency key was used before, for another request (execution ${stored.execution.id})`;
   throw new ServiceError('idempotency_conflict', message);
 }

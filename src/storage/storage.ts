@@ -119,6 +119,8 @@ export interface Storage {
    * `getExecution` gives; before, the log may be ahead of its `lastSeq`.
    */
   readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined>;
+  /** The execution that an idempotency key was used for, if there is one. */
+  findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined>;
   listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }>;
   /** Executions of any tenant that have not finished, oldest first. */
   listUnfinished(): Promise<ExecutionRecord[]>;

@@ -203,6 +203,16 @@ describe('admission', () => {
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
+  test('a full queue gives who asks again with the same key the execution of the first time', async () => {
+    const server = await testServer({ script: SLOW, env: { CC_MAX_CONCURRENT: '1', CC_QUEUE_LIMIT: '1' } });
+    await started(server);
+    const waiting = await server.submit({ prompt: 'a', idempotencyKey: 'k' });
+    expect((await server.submit({ prompt: 'a', idempotencyKey: 'k' })).id).toBe(waiting.id);
+    const other = await server.call('/v1/executions', { json: { prompt: 'b', idempotencyKey: 'k' } });
+    expect([other.status, (await other.json()).code]).toEqual([409, 'idempotency_conflict']);
+    expect((await server.call('/v1/executions', { json: { prompt: 'b' } })).status).toBe(503);
+  });
+
   test('runs of one workspace go one after the other, in order', async () => {
     const server = await testServer({ script: [{ kind: 'text', text: 'ok', beforeHeadersMs: 300 }] });
     const ids = [];

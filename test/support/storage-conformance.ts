@@ -34,6 +34,13 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
     (await storage.readEvents(id, options)).events.map((event) => event.seq);
 
   describe(`${adapter}: records`, () => {
+    test('an execution is found by its idempotency key, by its own tenant alone', async () => {
+      const { execution } = await create({ idempotencyKey: 'k' });
+      expect((await storage.findByKey('local', 'k'))?.execution.id).toBe(execution.id);
+      expect(await storage.findByKey('other', 'k')).toBeUndefined();
+      expect(await storage.findByKey('local', 'another')).toBeUndefined();
+    });
+
     test('the public part is read as JSON, and is the record’s own once it has finished', async () => {
       const record = await create();
       const { id } = record.execution;

@@ -20,7 +20,7 @@ import { type RedisCommands, RedisConnection, type StorageLog } from './connecti
 import { createExecution } from './create-execution.ts';
 import { readEvents } from './events.ts';
 import { Instances } from './instances.ts';
-import { KEYS } from './keys.ts';
+import { idempotencyKey, KEYS } from './keys.ts';
 import { getExecution, listExecutions, listUnfinished, readExecution } from './list-executions.ts';
 import { giveBack, takeOver } from './ownership.ts';
 import { removeCreated } from './remove-execution.ts';
@@ -99,6 +99,11 @@ class RedisStorage implements Storage {
 
   readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined> {
     return readExecution(this.#connection, { tenant, id });
+  }
+
+  async findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined> {
+    const id = await this.#connection.call('GET', [idempotencyKey(tenant, key)]);
+    return typeof id === 'string' ? this.getExecution(tenant, id) : undefined;
   }
 
   listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {

@@ -6,6 +6,7 @@ export function passedThrough(storage: Storage): Storage {
     createExecution: storage.createExecution.bind(storage),
     getExecution: storage.getExecution.bind(storage),
     readExecution: storage.readExecution.bind(storage),
+    findByKey: storage.findByKey.bind(storage),
     listExecutions: storage.listExecutions.bind(storage),
     listUnfinished: storage.listUnfinished.bind(storage),
     append: storage.append.bind(storage),

@@ -14,6 +14,7 @@ export interface ExecutionTable {
   create(record: ExecutionRecord, first: StoredEvent): { created: boolean; record: ExecutionRecord };
   get(tenant: Tenant, id: string): ExecutionRecord | undefined;
   read(tenant: Tenant, id: string): { state: Execution['state']; json: string } | undefined;
+  findByKey(tenant: Tenant, key: string): ExecutionRecord | undefined;
   list(filter: ExecutionFilter): { executions: Execution[]; nextCursor: string | null };
   listUnfinished(): ExecutionRecord[];
   /**
@@ -89,6 +90,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
         ? undefined
         : { state: ExecutionState.parse(text(row, 'state')), json: text(row, 'execution') };
     },
+    findByKey: (tenant, key) => optionalRecord(byKey.get(tenant, key)),
     list(filter): { executions: Execution[]; nextCursor: string | null } {
       const executions: Execution[] = [];
       let bytes = 0;

@@ -93,6 +93,10 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#executions.read(tenant, id));
   }
 
+  async findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined> {
+    return this.#read(() => this.#executions.findByKey(tenant, key));
+  }
+
   async listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {
     return this.#read(() => this.#executions.list(filter));
   }
