@@ -80,4 +80,19 @@ describe.runIf(has('redis'))('while Redis', () => {
     for (const node of [api, worker]) await expect.poll(readiness(node), { timeout: 15_000 }).toBe(200);
     await expectWhole(trouble);
   });
+
+  test.each([
+    ['is full', ['CONFIG', 'SET', 'maxmemory', '1mb'], ['CONFIG', 'SET', 'maxmemory', '0']],
+    ['is paused', ['CLIENT', 'PAUSE', '6000', 'ALL'], undefined],
+  ])('%s, nothing is accepted, and a run goes on with a whole log', async (_what, begin, end) => {
+    const trouble = await runningTask();
+    const { redis, api, worker } = trouble;
+    const [name = '', ...args] = begin;
+    await redis.command(name, ...args);
+    await expect.poll(readiness(api), { timeout: 8_000 }).toBe(503);
+    expect((await api.call('/v1/executions', { json: { prompt: 'y' } })).status).toBe(503);
+    if (end !== undefined) await redis.command(end[0] ?? '', ...end.slice(1));
+    for (const node of [api, worker]) await expect.poll(readiness(node), { timeout: 20_000 }).toBe(200);
+    await expectWhole(trouble);
+  });
 });

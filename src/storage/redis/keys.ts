@@ -4,7 +4,7 @@
  *
  * | key | kind | holds |
  * | --- | --- | --- |
- * | `cce:schema` | string | the version of this layout |
+ * | `cce:schema` | string | the version of this layout, and from which one on it is readable; see `schema.ts` |
  * | `cce:probe` | string | the time of the last probe |
  * | `cce:execution:ID` | hash | a record: its two documents, and what the scripts look at beside them |
  * | `cce:log:ID` | stream | the events; entry `SEQ-0` has the fields `type` and `bytes` |
@@ -22,7 +22,8 @@
  * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
- * The channel `cce:bell` carries the id of every execution whose log has grown.
+ * The queue of several nodes has keys of its own beside these, below `cce:queue` (src/queue), and the channels
+ * `cce:control:INSTANCE` and `cce:answers:INSTANCE`. The channel `cce:bell` carries the id of every execution whose log has grown.
  */
 export const KEYS = {
   schema: 'cce:schema',
