@@ -58,6 +58,8 @@ export interface ServiceOptions {
 export async function createService(config: Config, { logger, adoptQueued }: ServiceOptions): Promise<Service> {
   const instanceId = newId();
   const storage = await openStorage(config, logger);
+  /** What a start that fails has to close, the last one first: a process that keeps any of it open would not end. */
+  const opened: (() => Promise<void>)[] = [() => storage.close()];
   try {
     const [binary, found] = await Promise.all([
       findClaude(config.claudeBin),
@@ -66,7 +68,9 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     ]);
     if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
     const access = await openGateway(config, { found, logger });
+    opened.push(async () => (access.open ? access.gateway.close() : undefined));
     const launchers = new SpareLauncher();
+    opened.push(async () => launchers.close());
     const settings = { ...config, instanceId, serviceUid: process.getuid?.() };
     const starts = new StartGate();
     const warm = new WarmPool({ access, binary, logger, settings, starts }, config.warmPool);
@@ -80,14 +84,17 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       logger,
       onControl: (request) => executions.controlHere(request),
     });
+    opened.push(() => dispatch.close());
     const { dispatcher, control } = dispatch;
     const executions: Executions = new Executions(context, { runs, dispatcher, control });
+    opened.push(() => executions.close({ force: true, keepWaiting: true }));
     const adopt = adoptQueued ? (record: ExecutionRecord) => dispatcher.dispatch(record) : undefined;
     await recover(context, adopt);
     await sweepSpares({ storage, logger }, config.dataDirectory);
     const closing = new AbortController();
     const { signal } = closing;
-    const recoverAlone = () => alone(storage, instanceId, () => recover(context, adopt));
+    const isLive = ({ execution, tenant }: ExecutionRecord): boolean => runs.find(execution.id, tenant) !== undefined;
+    const recoverAlone = () => alone(storage, instanceId, () => recover(context, adopt, isLive));
     const recovering = repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
     const housekeeping = keepWithinLimits(storage, config, logger)
       .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
@@ -124,7 +131,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       [Symbol.asyncDispose]: () => close({ force: false }),
     };
   } catch (error) {
-    await storage.close();
+    await Promise.allSettled([closeAll(opened.reverse())]);
     throw error;
   }
 }

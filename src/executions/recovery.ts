@@ -12,6 +12,10 @@ const LOST: Outcome = {
   exitCode: null,
   signal: null,
 };
+const FORGOTTEN: Outcome = {
+  ...LOST,
+  message: 'The store lost a part of its log, so that no more could be added to it. What is left of it is kept.',
+};
 const NEVER_STARTED: Outcome = {
   ...LOST,
   kind: 'cancelled',
@@ -23,18 +27,23 @@ const NEVER_STARTED: Outcome = {
  * Takes over what dead services left on the data folder: ends their processes, and ends their executions as `lost`
  * with all output so far. Executions that never started are left to `adopt`, or cancelled when they were bound to
  * their caller's life. Other living services' executions are not touched.
+ * @param isLive whether an execution of this service still has somebody who writes its log; one that has none was
+ * forgotten by a store that lost what it had confirmed
  * @returns how many were ended
  */
 export async function recover(
   context: RunContext,
   adopt: ((record: ExecutionRecord) => Promise<void>) | undefined,
+  isLive: (record: ExecutionRecord) => boolean = () => true,
 ): Promise<number> {
-  const { storage, logger } = context;
+  const { storage, logger, settings } = context;
   let ended = 0;
   for (const left of await storage.listUnfinished()) {
-    if (await storage.instanceAlive(left.instanceId)) continue;
+    const own = left.instanceId === settings.instanceId;
+    const forgotten = own && left.execution.state !== 'queued' && !isLive(left);
+    if (!forgotten && (own || (await storage.instanceAlive(left.instanceId)))) continue;
     try {
-      if (await recoverOne(context, left, adopt)) ended += 1;
+      if (forgotten ? await endForgotten(context, left) : await recoverOne(context, left, adopt)) ended += 1;
     } catch (error) {
       // One that cannot be recovered now must not keep the others from it; it is looked at again.
       logger.error({ err: error, executionId: left.execution.id }, 'an execution of a dead service was not recovered');
@@ -59,6 +68,24 @@ async function recoverOne(
     return false;
   }
   await endLost(context, record, started ? LOST : NEVER_STARTED);
+  return true;
+}
+
+/**
+ * Ends an execution whose writer the store refuses although nobody else has it: the store has lost what it had confirmed,
+ * as after a failover. What is left of its log stays.
+ * @returns false when somebody else has it
+ */
+export async function endForgotten(
+  context: RunContext,
+  { tenant, execution, fence }: ExecutionRecord,
+): Promise<boolean> {
+  const { storage, settings } = context;
+  const stored = await storage.getExecution(tenant, execution.id);
+  if (stored === undefined || stored.fence !== fence || stored.execution.state === 'finished') return false;
+  const record = await storage.takeOver(execution.id, fence, settings.instanceId);
+  if (record === undefined) return false;
+  await endLost(context, record, FORGOTTEN);
   return true;
 }
 

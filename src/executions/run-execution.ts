@@ -3,6 +3,7 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Outcome, Reason } from '../protocol/execution.ts';
 import { chooseIdentity, refuseBypassAsRoot } from './identity.ts';
 import type { LiveExecution } from './live-execution.ts';
+import { endForgotten } from './recovery.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { RunContext } from './run-context.ts';
 import {
@@ -63,6 +64,14 @@ async function endBroken(context: RunContext, live: LiveExecution, error: unknow
       () => false,
     );
     if (stored) return;
+  }
+  if (code === 'stale_writer') {
+    await endForgotten(context, live.record).catch((thrown: unknown) =>
+      context.logger.error(
+        { err: thrown, executionId: live.execution.id },
+        'an execution that the store lost was not ended',
+      ),
+    );
   }
   live.givenUp.abort();
   await live.writer.close().catch(() => {});
