@@ -1,3 +1,5 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type BuiltServer, builtServer } from '../support/built-server.ts';
 import { has } from '../support/capabilities.ts';
@@ -10,15 +12,15 @@ const SLOW = [{ kind: 'deltas' as const, count: 150, text: 'word ', deltaEveryMs
 
 interface Nodes {
   home: Machine;
-  node(role: 'api' | 'worker'): Promise<BuiltServer>;
+  node(role: 'api' | 'worker', env?: Record<string, string>): Promise<BuiltServer>;
 }
 
 /** A Redis of its own, and how to start nodes on it that share a data folder. */
 async function nodes(script: Parameters<typeof machine>[0]): Promise<Nodes> {
   const { url } = await redisServer();
   const home = await machine(script);
-  const node = (role: 'api' | 'worker') =>
-    builtServer({ machine: home, env: { REDIS_URL: url, CC_ROLE: role, CC_DRAIN_MS: '0' } });
+  const node = (role: 'api' | 'worker', env = {}) =>
+    builtServer({ machine: home, env: { REDIS_URL: url, CC_ROLE: role, CC_DRAIN_MS: '0', ...env } });
   return { home, node };
 }
 
@@ -93,5 +95,34 @@ describe.runIf(has('redis'))('several nodes on one Redis', () => {
     const submit = (server: BuiltServer) => server.submit({ prompt: 'x', idempotencyKey: 'storm' });
     const all = await Promise.all(Array.from({ length: 100 }, (_, index) => submit(index % 2 === 0 ? first : second)));
     expect(new Set(all.map(({ id }) => id)).size).toBe(1);
+  });
+
+  test('a directory that is gone when its run comes to a worker is told in the outcome, and nothing else suffers', async () => {
+    const { home, node } = await nodes([{ kind: 'text', text: 'Hello' }]);
+    const lent = join(home.folder, 'lent');
+    await mkdir(lent);
+    const env = { CC_WORKSPACES: `lent=${lent}` };
+    const api = await node('api', env);
+    const { id } = await api.submit({ prompt: '1', workspace: 'lent:lent' });
+    const other = await api.submit({ prompt: '2' });
+    await rm(lent, { recursive: true });
+    await node('worker', env);
+    await expect.poll(async () => (await api.get(other.id)).outcome?.kind, { timeout: 20_000 }).toBe('succeeded');
+    await expect
+      .poll(async () => (await api.get(id)).outcome, { timeout: 20_000 })
+      .toMatchObject({
+        kind: 'failed',
+        reason: 'spawn_failed',
+        message: expect.stringContaining(lent),
+      });
+  });
+
+  test('a worker answers how it is, and nothing else; an API without workers is ready', async () => {
+    const { node } = await nodes([{ kind: 'text', text: 'Hello' }]);
+    const [api, worker] = [await node('api', { ANTHROPIC_API_KEY: '' }), await node('worker')];
+    expect(await (await api.call('/health')).json()).toMatchObject({ status: 'ok', role: 'api' });
+    expect(await (await worker.call('/health')).json()).toMatchObject({ status: 'ok', role: 'worker' });
+    expect((await worker.call('/v1/executions')).status).toBe(404);
+    expect((await fetch(`${worker.url}/health/live`)).status).toBe(200);
   });
 });

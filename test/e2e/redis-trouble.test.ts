@@ -1,9 +1,11 @@
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type BuiltServer, builtServer } from '../support/built-server.ts';
 import { has } from '../support/capabilities.ts';
 import { machine } from '../support/program.ts';
 import { type RedisServer, redisServer } from '../support/redis-server.ts';
 import { eventsIn } from '../support/server.ts';
+import { smallDisk } from '../support/small-disk.ts';
 
 const SLOW = [{ kind: 'deltas' as const, count: 200, text: 'word ', deltaEveryMs: 35 }];
 
@@ -95,4 +97,29 @@ describe.runIf(has('redis'))('while Redis', () => {
     for (const node of [api, worker]) await expect.poll(readiness(node), { timeout: 20_000 }).toBe(200);
     await expectWhole(trouble);
   });
+
+  test.runIf(has('mount'))('has no disk left for its file, nothing is accepted, and a run goes on', async () => {
+    const disk = smallDisk(8);
+    const trouble = await runningTask('--dir', disk.path);
+    const { api, worker } = trouble;
+    const filler = fill(`${disk.path}/filler`);
+    await expect.poll(readiness(api), { timeout: 20_000 }).toBe(503);
+    expect((await api.call('/v1/executions', { json: { prompt: 'y' } })).status).toBe(503);
+    rmSync(filler);
+    for (const node of [api, worker]) await expect.poll(readiness(node), { timeout: 20_000 }).toBe(200);
+    await expectWhole(trouble);
+  });
 });
+
+/** Fills a disk to its last page. */
+function fill(path: string): string {
+  const file = openSync(path, 'w');
+  try {
+    for (;;) writeSync(file, Buffer.alloc(4096));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
+  } finally {
+    closeSync(file);
+  }
+  return path;
+}

@@ -93,7 +93,7 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
   });
   app.setNotFoundHandler(async (request, reply) => {
     await authenticate(door, { request, mayUsePassword: false });
-    refuseMethod(request, reply);
+    refuseMethod(options.routes, request, reply);
     throw new ServiceError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)} here; see /docs`);
   });
   addRoutes(app, door, options.routes);
@@ -156,9 +156,10 @@ function allowed(door: Door, origin: string | undefined, host: string | undefine
 }
 
 /** @throws ServiceError `method_not_allowed`, when the path has other methods */
-function refuseMethod(request: FastifyRequest, reply: FastifyReply): void {
+function refuseMethod(names: readonly RouteName[], request: FastifyRequest, reply: FastifyReply): void {
   const path = request.url.split('?', 1)[0] ?? '';
-  const methods = Object.values(HTTP_ROUTES)
+  const methods = names
+    .map((name) => HTTP_ROUTES[name])
     .filter((route) => pattern(route.path).test(path))
     .map(({ method }) => method);
   if (methods.length === 0) return;
