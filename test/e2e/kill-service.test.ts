@@ -1,3 +1,4 @@
+// promise: P1 P3 P6
 import { expect, test } from 'vitest';
 import { connectServer } from '../../src/client/server-client.ts';
 import { type BuiltServer, builtServer } from '../support/built-server.ts';

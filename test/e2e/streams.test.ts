@@ -1,3 +1,4 @@
+// promise: P6 P7
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';

@@ -1,3 +1,4 @@
+// promise: P1 P11 P12
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { describe, expect, test } from 'vitest';
