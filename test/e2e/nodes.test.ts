@@ -1,3 +1,4 @@
+// promise: P1 P3 P6
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

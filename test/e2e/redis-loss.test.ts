@@ -1,3 +1,4 @@
+// promise: P2 P3 P9
 import { readdirSync, readFileSync } from 'node:fs';
 import { cp, rm } from 'node:fs/promises';
 import { expect, test } from 'vitest';

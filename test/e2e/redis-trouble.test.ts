@@ -1,3 +1,4 @@
+// promise: P9
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type BuiltServer, builtServer } from '../support/built-server.ts';
