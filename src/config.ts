@@ -69,7 +69,7 @@ export class ConfigError extends Error {
 }
 
 /** Each has a variable beside it, with `_FILE` behind its name, which names a file that holds the value. */
-const SECRETS = ['CC_API_KEY', 'ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN'];
+const SECRETS = ['CC_API_KEY', 'ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', 'REDIS_URL'];
 const MAX_SECRET_BYTES = 64 * 1024;
 
 const INHERITED = ['PATH', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'];

@@ -161,6 +161,7 @@ export const SETTINGS = {
     example: '',
     help: 'Redis or Valkey, for more than one process: redis://user:password@host:6379/0. Unset: SQLite in the data folder.',
   },
+  REDIS_URL_FILE: secretFile('REDIS_URL'),
   CC_ROLE: {
     schema: z.enum(['all', 'api', 'worker']).default('all'),
     example: 'all',

@@ -5,10 +5,10 @@ import { has } from '../support/capabilities.ts';
 import {
   builtImage,
   type ComposeProject,
-  composeProject,
   docker,
   dockerOrThrow,
   MODEL_URL,
+  singleProject,
   startModel,
   uniqueName,
 } from '../support/docker.ts';
@@ -32,7 +32,7 @@ beforeAll(async () => {
 
 /** A project whose secrets lie in a folder of the test's own; removed after the test. */
 async function projectWith(secrets: string, env: Record<string, string>): Promise<ComposeProject> {
-  const made = await composeProject({
+  const made = await singleProject({
     EXECUTOR_SECRETS: secrets,
     ANTHROPIC_BASE_URL: MODEL_URL,
     CC_WARM_POOL: '0',

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { StepInput } from '../../src/scripted-model/steps.ts';
@@ -15,22 +15,28 @@ export interface Said {
 interface DockerOptions {
   env?: Record<string, string>;
   timeoutMs?: number;
+  input?: string;
 }
 
-/** A project of the repository's compose file: its own containers, network and volume, on a free port of loopback. */
+/** A project of one of the repository's compose files: its own containers, networks and volumes, on loopback. */
 export interface ComposeProject {
   name: string;
   /** `docker compose` for this project; throws when it fails. */
   compose(...args: string[]): Promise<Said>;
-  /** A program inside the service's container; does not throw. */
+  /** A program inside the container that has the doors; does not throw. */
   exec(...command: string[]): Promise<Said>;
+  /** A program of deployment/ for this project, which it may keep something about in `folder`; does not throw. */
+  script(file: string, folder: string, ...args: string[]): Promise<Said>;
   /** The service from outside, as it listens at this moment; with the key of its data folder. */
   calls(): Promise<Calls>;
+  /** The containers of a service that run, in the order of their numbers. */
+  containers(service: string): Promise<string[]>;
   /** Removes everything, the data too. */
   remove(): Promise<void>;
 }
 
-const TEST_IMAGE = 'cc-executor-test:built';
+/** Each checkout has its own, so that two may be tested on one engine. */
+const TEST_IMAGE = `cc-executor-test:${createHash('sha256').update(ROOT).digest('hex').slice(0, 12)}`;
 
 /** Where the scripted model of a project listens, from within its network. */
 export const MODEL_URL = 'http://model:9000';
@@ -54,12 +60,18 @@ export function uniqueName(): string {
 }
 
 /** Runs `docker`; does not throw. The environment is this process's without anything that the compose file reads. */
-export async function docker(args: readonly string[], options: DockerOptions = {}): Promise<Said> {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(ANTHROPIC|CLAUDE|CC|EXECUTOR|NODE)_/.test(name));
-  const { exitCode, stdout, stderr } = await execa('docker', args, {
+export function docker(args: readonly string[], options: DockerOptions = {}): Promise<Said> {
+  return run('docker', args, options);
+}
+
+async function run(program: string, args: readonly string[], options: DockerOptions): Promise<Said> {
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(ANTHROPIC|CLAUDE|CC|EXECUTOR|NODE|REDIS|COMPOSE)_/.test(name),
+  );
+  const { exitCode, stdout, stderr } = await execa(program, args, {
     cwd: ROOT,
     reject: false,
-    stdin: 'ignore',
+    input: options.input ?? '',
     timeout: options.timeoutMs ?? 60_000,
     extendEnv: false,
     env: { ...Object.fromEntries(inherited), DOCKER_BUILDKIT: '1', ...options.env },
@@ -89,26 +101,51 @@ async function buildImage(): Promise<string> {
   return TEST_IMAGE;
 }
 
-/** The compose file's service from the built image; a name for each, so that several can stand beside each other. */
-export async function composeProject(env: Record<string, string> = {}): Promise<ComposeProject> {
+/** An image of the built one with further lines of a Dockerfile; returns its id, by which alone it goes. */
+export async function imageFrom(lines: string): Promise<string> {
+  const input = `FROM ${await builtImage()}\n${lines}\n`;
+  return (await dockerOrThrow(['build', '--quiet', '-'], { input })).stdout.trim();
+}
+
+/** docker-compose.yml: redis, api and workers. */
+export function composeProject(env: Record<string, string> = {}): Promise<ComposeProject> {
+  return projectOf({ file: 'docker-compose.yml', service: 'api' }, env);
+}
+
+/** deployment/compose.single.yml: everything in one container. */
+export function singleProject(env: Record<string, string> = {}): Promise<ComposeProject> {
+  return projectOf({ file: 'deployment/compose.single.yml', service: 'executor' }, env);
+}
+
+/** A compose file's services from the built image; a name for each project, so that several can stand side by side. */
+async function projectOf(
+  { file, service }: { file: string; service: string },
+  settings: Record<string, string>,
+): Promise<ComposeProject> {
   const name = uniqueName();
-  const options = {
-    timeoutMs: 120_000,
-    env: { EXECUTOR_IMAGE: await builtImage(), EXECUTOR_PORT: '0', EXECUTOR_MEMORY: '4g', ...env },
+  const env = {
+    ...{ EXECUTOR_IMAGE: await builtImage(), EXECUTOR_PORT: '0', EXECUTOR_MEMORY: '4g' },
+    // No .env file of this checkout counts.
+    ...{ COMPOSE_PROJECT_NAME: name, COMPOSE_FILE: file, COMPOSE_ENV_FILES: '/dev/null' },
+    ...settings,
   };
-  // No .env file of this checkout counts.
-  const project = ['compose', '--project-name', name, '--env-file', '/dev/null'];
-  const compose = (...args: string[]): Promise<Said> => dockerOrThrow([...project, ...args], options);
+  const project = ['compose', '--project-directory', '.', '--file', file, '--project-name', name];
+  const options = { timeoutMs: 120_000, env };
+  const compose = (...args: string[]): Promise<Said> =>
+    dockerOrThrow([...project, '--env-file', '/dev/null', ...args], options);
   const exec = (...command: string[]): Promise<Said> =>
-    docker([...project, 'exec', '--no-TTY', 'executor', ...command], options);
+    docker([...project, '--env-file', '/dev/null', 'exec', '--no-TTY', service, ...command], options);
   return {
     name,
     compose,
     exec,
+    script: (program, folder, ...args) =>
+      run(join(ROOT, 'deployment', program), args, { timeoutMs: 220_000, env: { ...env, EXECUTOR_STATE: folder } }),
     calls: async () => {
-      const { stdout } = await compose('port', 'executor', '8000');
+      const { stdout } = await compose('port', service, '8000');
       return callsTo(`http://${stdout.trim()}`, (await exec('cat', '/data/key')).stdout.trim());
     },
+    containers: async (of) => (await compose('ps', '--quiet', of)).stdout.split('\n').filter((id) => id !== ''),
     remove: async () => {
       await docker(['rm', '--force', '--volumes', `${name}-model`]);
       await compose('down', '--volumes', '--timeout', '5');
