@@ -8,22 +8,27 @@ import { flood } from './flood.ts';
 import { gateway } from './gateway.ts';
 import { idle } from './idle.ts';
 import { type Benchmark, machineLine } from './measure.ts';
+import { queue, queueLong } from './queue.ts';
 import { reads } from './reads.ts';
+import { redis } from './redis.ts';
 import { streams } from './streams.ts';
 import { warm } from './warm.ts';
 
-const ALL = [cold, warm, eight, deltas, flood, gateway, streams, idle, reads];
-
-/** `npm run bench`: all of them; `npm run bench -- cold flood --quick`: some, with fewer rounds. */
+/**
+ * `npm run bench`: all of them; `npm run bench -- cold flood --quick`: some, with fewer rounds; `--long`: also those that
+ * take many minutes.
+ */
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const ALL = [cold, warm, eight, deltas, flood, gateway, streams, idle, reads, redis, queue];
+if (flags.includes('--long')) ALL.push(queueLong);
 const unknown = [
   ...names.filter((name) => !ALL.some((benchmark) => benchmark.name === name)),
-  ...flags.filter((flag) => flag !== '--quick'),
+  ...flags.filter((flag) => flag !== '--quick' && flag !== '--long'),
 ];
 if (unknown.length > 0) {
   const known = ALL.map(({ name }) => name).join(', ');
-  console.error(`There is no benchmark or option ${unknown.join(', ')}; there are ${known} and --quick`);
+  console.error(`There is no benchmark or option ${unknown.join(', ')}; there are ${known}, --quick and --long`);
   process.exit(2);
 }
 const asked = ALL.filter(({ name }) => names.length === 0 || names.includes(name));

@@ -82,6 +82,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       runs,
       instanceId,
       logger,
+      canRun: binary.usable && access.open,
       onControl: (request) => executions.controlHere(request),
     });
     opened.push(() => dispatch.close());
@@ -91,6 +92,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     const adopt = adoptQueued ? (record: ExecutionRecord) => dispatcher.dispatch(record) : undefined;
     await recover(context, adopt);
     await sweepSpares({ storage, logger }, config.dataDirectory);
+    dispatch.begin();
     const closing = new AbortController();
     const { signal } = closing;
     const isLive = ({ execution, tenant }: ExecutionRecord): boolean => runs.find(execution.id, tenant) !== undefined;

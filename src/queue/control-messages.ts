@@ -6,10 +6,10 @@ import { Uuid } from '../protocol/uuid.ts';
 const InstanceId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
 /** What one instance asks another. `from`: the instance that is answered. */
-export const Question = z.strictObject({
+export const Question = z.object({
   id: Uuid,
   from: InstanceId,
-  request: z.strictObject({
+  request: z.object({
     tenant: z.string(),
     executionId: Uuid,
     action: z.enum(['cancel', 'pause', 'resume', 'input', 'snapshot']),
@@ -20,11 +20,11 @@ export type Question = z.infer<typeof Question>;
 
 const Code = z.custom<ErrorCode>((value) => typeof value === 'string' && Object.hasOwn(ERRORS, value));
 
-const Refusal = z.strictObject({
+const Refusal = z.object({
   code: Code,
   message: z.string(),
-  data: z.strictObject({
-    errors: z.array(z.strictObject({ path: z.string(), message: z.string() })).exactOptional(),
+  data: z.object({
+    errors: z.array(z.object({ path: z.string(), message: z.string() })).exactOptional(),
     retryAfterMs: z.number().exactOptional(),
     firstSeq: z.number().exactOptional(),
     lastSeq: z.number().exactOptional(),
@@ -33,8 +33,8 @@ const Refusal = z.strictObject({
 });
 
 export const Answer = z.union([
-  z.strictObject({ id: Uuid, execution: z.strictObject(Execution.shape) }),
-  z.strictObject({ id: Uuid, refusal: Refusal }),
+  z.object({ id: Uuid, execution: z.object(Execution.shape) }),
+  z.object({ id: Uuid, refusal: Refusal }),
 ]);
 export type Answer = z.infer<typeof Answer>;
 

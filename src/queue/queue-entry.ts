@@ -15,7 +15,7 @@ import { Uuid } from '../protocol/uuid.ts';
 export const QUEUE = { name: 'queue', prefix: 'cce' } as const;
 
 /** All that a job holds: prompts stay in the store. */
-export const QueueEntry = z.strictObject({ executionId: Uuid, tenant: z.string() });
+export const QueueEntry = z.object({ executionId: Uuid, tenant: z.string() });
 export type QueueEntry = z.infer<typeof QueueEntry>;
 
 /** BullMQ's key for a part of the queue (`wait`, `prioritized`, `delayed`), or for a job by its id. */

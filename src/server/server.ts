@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import { HTTP_ROUTES, type RouteName } from '../protocol/http-routes.ts';
+import { newId } from '../protocol/ids.ts';
 import { openApi } from '../protocol/openapi.ts';
 import { openRpc } from '../protocol/openrpc.ts';
 import { createService } from '../service.ts';
@@ -45,7 +46,7 @@ export async function openServer(config: Config, options: { logger: Logger; vers
   const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
   try {
     const keys = new ServiceKeys({ storage: service.storage, operatorKey: config.apiKey });
-    const firstKey = await keys.makeFirst(config.dataDirectory);
+    const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
     const door: Door = {
       executions: service.executions,
       workspaces: createWorkspaces(workspacesOptions(config)),
@@ -65,10 +66,11 @@ export async function openServer(config: Config, options: { logger: Logger; vers
     });
     if (config.role !== 'worker') await registerWebSocket(app, door);
     const url = await listen(app, config.server);
-    await writeServerFile(config.dataDirectory, { url, pid: process.pid });
+    const id = newId();
+    if (config.role !== 'worker') await writeServerFile(config.dataDirectory, { url, pid: process.pid, id });
     if (config.role !== 'api') service.warm.open();
     const stopping = Promise.withResolvers<void>();
-    const ended = stopping.promise.then(() => shutDown({ service, app, config, logger, draining, closing, force }));
+    const ended = stopping.promise.then(() => shutDown({ id, service, app, config, logger, draining, closing, force }));
     return {
       url,
       lines: startupLines({ service, config, url, version, firstKey, keyFile: keyFile(config.dataDirectory) }),

@@ -8,6 +8,8 @@ import { removeServerFile } from './server-file.ts';
 const LAST_ANSWERS_MS = 5_000;
 
 export interface Parts {
+  /** As in the server file. */
+  id: string;
   service: Service;
   app: FastifyInstance;
   config: Config;
@@ -18,7 +20,7 @@ export interface Parts {
 }
 
 /** The phases of an orderly end, each logged. A phase that fails does not keep the later ones from happening. */
-export async function shutDown({ service, app, config, logger, draining, closing, force }: Parts): Promise<void> {
+export async function shutDown({ id, service, app, config, logger, draining, closing, force }: Parts): Promise<void> {
   const { executions } = service;
   const failures: unknown[] = [];
   const phase = async (name: string, act: () => Promise<unknown>): Promise<void> => {
@@ -34,7 +36,7 @@ export async function shutDown({ service, app, config, logger, draining, closing
   await phase('readers are told where to go on', async () => closing.abort());
   await phase('doors', () => closeDoors(app));
   await phase('store', async () => {
-    await removeServerFile(config.dataDirectory, { pid: process.pid });
+    await removeServerFile(config.dataDirectory, id);
     await service.close({ force: true, keepWaiting: true });
   });
   if (failures.length > 0) throw new AggregateError(failures, 'Parts of the service could not be closed');

@@ -21,12 +21,12 @@ export function startupLines({ service, config, url, version, firstKey, keyFile 
       : credential.kind === 'api_key'
         ? 'an API key'
         : 'a Claude Max credential: your own account, for your own use';
+  const toRun = config.role === 'api' ? [] : [`  claude      ${claude}`, `  credential  ${account}`];
+  const head = [`CC Executor ${version} listens on ${url}`, '', ...toRun, `  storage     ${storageText(config)}`];
+  if (config.role === 'worker')
+    return [...head, '', 'It takes executions from the queue. Ctrl-C ends it when its runs have ended.'];
   return [
-    `CC Executor ${version} listens on ${url}`,
-    '',
-    `  claude      ${claude}`,
-    `  credential  ${account}`,
-    `  storage     ${storageText(config)}`,
+    ...head,
     '  isolation   L1: a run can read what its user can read; see docs/security.md',
     `  runs        ${config.maxConcurrent} at once, ${config.queueLimit} may wait`,
     `  key         ${keyText({ config, firstKey, keyFile })}`,

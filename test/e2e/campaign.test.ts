@@ -5,6 +5,7 @@ import { runCampaign } from '../campaign/campaign.ts';
 import { checkHistory, type History } from '../campaign/check-history.ts';
 import { openCluster } from '../campaign/cluster.ts';
 import { FAULT_KINDS } from '../campaign/fault-plan.ts';
+import type { StoredRun } from '../campaign/history.ts';
 import { planSubmissions } from '../campaign/workload.ts';
 import { has } from '../support/capabilities.ts';
 import { executionOf, SUCCEEDED } from '../support/execution-records.ts';
@@ -28,7 +29,7 @@ describe.runIf(has('redis'))('a campaign', () => {
 });
 
 /** A history of one run that ended well, was followed, and wrote its start and end down. */
-function soundHistory(): History & { stored: [{ events: string[] }] } {
+function soundHistory(): History & { stored: [StoredRun & { events: string[] }] } {
   const [plan] = planSubmissions(1, 1);
   if (plan === undefined) throw new Error('nothing is planned');
   const submission = { ...plan, kind: 'plain', idempotencyKey: 'k', retryMax: 0 } as const;
@@ -47,6 +48,8 @@ function soundHistory(): History & { stored: [{ events: string[] }] } {
     followed: [{ id, over: 'sse', events: [...events], reconnects: 0, failure: undefined }],
     stored: [{ execution, events }],
     journal: [{ runId: id, pid: 10, servicePid: 1, start: 1n, end: 2n, overlaps: [] }],
+    faults: [],
+    nodes: [{ name: 'worker-1', pids: new Set([1]) }],
   };
 }
 
@@ -99,6 +102,16 @@ describe('the check of a history', () => {
   });
 });
 
+test('a lost run needs a fault of its worker, and one of Redis is none', () => {
+  const history = soundHistory();
+  const outcome = { ...SUCCEEDED, kind: 'lost' } as const;
+  const stored = history.stored.map(({ execution }) => ({ execution: { ...execution, outcome }, events: undefined }));
+  const kindsWith = (on: string): string[] =>
+    kindsIn({ ...history, stored, faults: [{ kind: 'cut', on, from: 0n, until: 1n }] });
+  expect(kindsWith('redis')).toEqual(['lost']);
+  expect(kindsWith('worker-1')).toEqual([]);
+});
+
 interface EchoedLine {
   proxy: FaultProxy;
   client: Socket;
@@ -129,14 +142,18 @@ async function echoedLine(): Promise<EchoedLine> {
   return { proxy, client, heard: () => heard };
 }
 
+/** It comes after an error, too. */
+function closeOf(socket: Socket): Promise<void> {
+  return new Promise((resolve) => void socket.once('close', () => resolve()));
+}
+
 describe('the fault proxy', () => {
   test('cuts what there is and what comes, until it is healed', async () => {
     const { proxy, client } = await echoedLine();
-    const closed = once(client, 'close');
+    const closed = closeOf(client);
     proxy.fault({ kind: 'cut' });
     await closed;
-    const late = connect(proxy.port, '127.0.0.1').on('error', () => {});
-    await once(late, 'close');
+    await closeOf(connect(proxy.port, '127.0.0.1').on('error', () => {}));
     proxy.heal();
     const next = connect(proxy.port, '127.0.0.1');
     next.write('b');
@@ -153,7 +170,7 @@ describe('the fault proxy', () => {
       const other = connect(proxy.port, '127.0.0.1');
       await once(other, 'connect');
       expect([client.destroyed, heard()]).toEqual([false, 'a']);
-      const closed = once(client, 'close');
+      const closed = closeOf(client);
       other.on('error', () => {});
       proxy.heal();
       await closed;
@@ -176,7 +193,7 @@ describe('the fault proxy', () => {
     const second = connect(proxy.port, '127.0.0.1').on('error', () => {});
     second.write('x');
     await once(second, 'data');
-    const closed = once(second, 'close');
+    const closed = closeOf(second);
     proxy.fault({ kind: 'cut' }, 0.9);
     await closed;
     client.write('b');

@@ -91,7 +91,7 @@ it('what is no question is left unanswered, and the channel goes on after it and
     return execution;
   });
   const request: ControlRequest = { tenant: 'local', executionId: newId(), action: 'input', text: 'é' };
-  const forged = { id: newId(), from: 'asker', request: { ...request, more: 1 } };
+  const forged = { id: newId(), from: 'asker', request: { ...request, action: 'more' } };
   for (const text of ['', '{', '{}', JSON.stringify(forged)]) {
     await redis.command('PUBLISH', 'cce:control:owner', text);
     await redis.command('PUBLISH', 'cce:answers:asker', text);

@@ -1,4 +1,5 @@
-import { type Execution, ExecutionState } from '../../protocol/execution.ts';
+import type { Execution } from '../../protocol/execution.ts';
+import { StateWord } from '../../protocol/execution-document.ts';
 import type { ExecutionFilter, ExecutionRecord, Tenant } from '../storage.ts';
 import type { RedisCommands } from './connection.ts';
 import { executionKey, indexKey, KEYS } from './keys.ts';
@@ -91,7 +92,7 @@ export async function readExecution(
 ): Promise<{ state: Execution['state']; json: string } | undefined> {
   const found = await commands.call('HMGET', [executionKey(id), 'tenant', 'state', 'execution']);
   const [owner, state, json] = Array.isArray(found) ? found : [];
-  return owner === tenant ? { state: ExecutionState.parse(state), json: String(json) } : undefined;
+  return owner === tenant ? { state: StateWord.parse(state), json: String(json) } : undefined;
 }
 
 /** Walks the index that promises the fewest, and looks at the records for the other filters. */

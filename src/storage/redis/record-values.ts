@@ -1,15 +1,11 @@
-import { z } from 'zod';
-import { Execution } from '../../protocol/execution.ts';
-import { ExecutionRequest } from '../../protocol/execution-request.ts';
+import type { Execution } from '../../protocol/execution.ts';
+import { ExecutionDocument, RequestDocument } from '../../protocol/execution-document.ts';
 import type { ExecutionRecord } from '../storage.ts';
 import { textsOf } from './script.ts';
 
-/** A field that a later version added to requests is left out, not refused. */
-const StoredRequest = z.object(ExecutionRequest.shape);
-
 /** The public part; the log's own count of events stands in for the one in the document. */
 export function toExecution(document: string, lastSeq: string): Execution {
-  return { ...Execution.parse(JSON.parse(document)), lastSeq: Number(lastSeq) };
+  return { ...ExecutionDocument.parse(JSON.parse(document)), lastSeq: Number(lastSeq) };
 }
 
 /** A record from the values that `readRecord` returns in a script. */
@@ -20,7 +16,7 @@ export function toRecord(values: unknown): ExecutionRecord {
   return {
     tenant,
     execution: toExecution(execution, lastSeq),
-    request: StoredRequest.parse(JSON.parse(request)),
+    request: RequestDocument.parse(JSON.parse(request)),
     directory,
     fresh: fresh === '1',
     runId,

@@ -4,8 +4,8 @@ import type { RedisCommands } from './connection.ts';
 import { KEYS, sessionKey } from './keys.ts';
 import { defineScript } from './script.ts';
 
-/** Fields that a later version added are left out. */
-const StoredSession = z.object({
+/** Fields that a later version added are kept. */
+const StoredSession = z.looseObject({
   id: z.string(),
   tenant: z.string(),
   workspace: z.string(),

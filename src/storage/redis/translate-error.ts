@@ -13,8 +13,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   NOREPLICAS: 'it has too few replicas for writes (min-replicas-to-write). Start them',
   NOAUTH: 'it wants a password. Put one into the address: redis://user:password@host',
   WRONGPASS: 'it does not take the user name and password of the address. Correct them',
-  NOPERM:
-    'its user may not do this. Allow the user all commands, the keys and the channels cce:* (ACL SETUSER)',
+  NOPERM: 'its user may not do this. Allow the user all commands, the keys and the channels cce:* (ACL SETUSER)',
   MOVED: 'it is part of a cluster. Give the address of a server that runs alone',
   CLUSTERDOWN: 'it is part of a cluster. Give the address of a server that runs alone',
   CROSSSLOT: 'it is part of a cluster. Give the address of a server that runs alone',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type EventType, isEventType } from '../../protocol/events.ts';
-import { Execution } from '../../protocol/execution.ts';
+import { ExecutionDocument } from '../../protocol/execution-document.ts';
 import type { Append } from '../storage.ts';
 
 const Entry = z.object({
@@ -12,7 +12,7 @@ const Entry = z.object({
       bytes: z.string(),
     }),
   ),
-  execution: Execution.optional(),
+  execution: ExecutionDocument.optional(),
 });
 
 /** An append as one line of JSON with its line feed. The file that holds it says whose it is. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeFolder } from '../make-folder.ts';
-import { migrate, refuseNewerSchema, schemaVersion } from './schema.ts';
+import { migrate, refuseNewerSchema } from './schema.ts';
 import { dataFolderUnusable, errnoOf, isBusy, translateOpenError } from './translate-error.ts';
 
 const OPEN_DEADLINE_MS = 10_000;
@@ -69,7 +69,7 @@ function refuseNewerStore(file: string): void {
   }
   const db = new DatabaseSync(file, { readOnly: true });
   try {
-    refuseNewerSchema(schemaVersion(db), file);
+    refuseNewerSchema(db, file);
   } finally {
     db.close();
   }

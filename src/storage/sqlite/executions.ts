@@ -1,7 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
-import { type Execution, ExecutionState } from '../../protocol/execution.ts';
+import type { Execution } from '../../protocol/execution.ts';
+import { StateWord } from '../../protocol/execution-document.ts';
 import type { ExecutionFilter, ExecutionRecord, Tenant } from '../storage.ts';
 import type { EventTable } from './events.ts';
 import { COLUMNS, FROM, toExecution, toRecord } from './record-rows.ts';
@@ -88,7 +89,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
       const row = document.get(id, tenant);
       return row === undefined
         ? undefined
-        : { state: ExecutionState.parse(text(row, 'state')), json: text(row, 'execution') };
+        : { state: StateWord.parse(text(row, 'state')), json: text(row, 'execution') };
     },
     findByKey: (tenant, key) => optionalRecord(byKey.get(tenant, key)),
     list(filter): { executions: Execution[]; nextCursor: string | null } {

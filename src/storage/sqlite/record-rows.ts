@@ -1,6 +1,6 @@
-import { z } from 'zod';
-import { Execution } from '../../protocol/execution.ts';
-import { ExecutionRequest } from '../../protocol/execution-request.ts';
+import type { Execution } from '../../protocol/execution.ts';
+import { ExecutionDocument, RequestDocument } from '../../protocol/execution-document.ts';
+import type { ExecutionRequest } from '../../protocol/execution-request.ts';
 import type { ExecutionRecord } from '../storage.ts';
 import { integer, type Row, text } from './rows.ts';
 
@@ -8,12 +8,9 @@ export const COLUMNS =
   'e.tenant, e.directory, e.fresh, e.run_id, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
 export const FROM = 'FROM executions e JOIN execution_documents d USING (log) JOIN execution_requests r USING (log)';
 
-/** A field that a later version added to requests is left out, not refused. */
-const StoredRequest = z.object(ExecutionRequest.shape);
-
 /** The public part; the log's own count of events stands in for the one in the document. */
 export function toExecution(row: Row): Execution {
-  return { ...Execution.parse(JSON.parse(text(row, 'execution'))), lastSeq: integer(row, 'last_seq') };
+  return { ...ExecutionDocument.parse(JSON.parse(text(row, 'execution'))), lastSeq: integer(row, 'last_seq') };
 }
 
 /** The request is parsed when it is first asked for: most who read a record want its public part alone. */
@@ -23,7 +20,7 @@ export function toRecord(row: Row): ExecutionRecord {
     tenant: text(row, 'tenant'),
     execution: toExecution(row),
     get request(): ExecutionRequest {
-      request ??= StoredRequest.parse(JSON.parse(text(row, 'request')));
+      request ??= RequestDocument.parse(JSON.parse(text(row, 'request')));
       return request;
     },
     directory: text(row, 'directory'),

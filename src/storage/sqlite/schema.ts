@@ -82,24 +82,39 @@ const MIGRATIONS: readonly string[] = [
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
-export function schemaVersion(db: DatabaseSync): number {
+function schemaVersion(db: DatabaseSync): number {
   return integer(db.prepare('PRAGMA user_version').get(), 'user_version');
 }
 
-/** @throws ServiceError `storage_newer` when this version of the program does not know the store's layout. */
-export function refuseNewerSchema(version: number, file: string): void {
-  if (version > SCHEMA_VERSION) {
+/**
+ * A later layout may say, in the one row of its table `layout`, from which one on programs can use it; without that it
+ * is readable from itself on (docs/adr/0011-records-of-other-versions.md).
+ */
+function readableFrom(db: DatabaseSync, version: number): number {
+  const table = db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'layout'").get();
+  if (table === undefined) return version;
+  const row = db.prepare('SELECT readable_from FROM layout').get();
+  return row === undefined ? version : integer(row, 'readable_from');
+}
+
+/** @throws ServiceError `storage_newer` when this version of the program cannot use the store's layout. */
+export function refuseNewerSchema(db: DatabaseSync, file: string): void {
+  const version = schemaVersion(db);
+  if (version > SCHEMA_VERSION && readableFrom(db, version) > SCHEMA_VERSION) {
     const message = `The store ${file} has layout version ${version}, written by a newer cc-executor; this one knows up to version ${SCHEMA_VERSION}. Run the newer version again, or point this one at another data folder. Nothing was changed.`;
     throw new ServiceError('storage_newer', message);
   }
 }
 
-/** Brings the store to the newest layout in one transaction; the version is read again under its lock. */
+/**
+ * Brings an older store to this program's layout in one transaction, and leaves a later one that it can use as it is;
+ * the version is read again under its lock.
+ */
 export function migrate(db: DatabaseSync, file: string): void {
   db.exec('BEGIN IMMEDIATE');
   try {
+    refuseNewerSchema(db, file);
     const version = schemaVersion(db);
-    refuseNewerSchema(version, file);
     for (const step of MIGRATIONS.slice(version)) {
       db.exec(step);
     }
