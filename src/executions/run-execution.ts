@@ -19,7 +19,9 @@ const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 /** How long the end of a run is offered to a storage that does not take it. */
 const STORE_END_LIMIT_MS = 10_000;
-const STORE_END_INTERVAL_MS = 250;
+const STORE_INTERVAL_MS = 250;
+/** How long its start is. */
+const STORE_START_LIMIT_MS = 60_000;
 /** Characters of partial text in the record on a full disk, so that it fits into the space held back for it. */
 const KEPT_TEXT_ON_FULL_DISK = 64 * 1024;
 
@@ -28,8 +30,7 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
   const { dataDirectory } = context.settings;
   try {
     live.update({ state: 'running', startedAt: new Date().toISOString(), queuePosition: null });
-    // Stored before anything starts: after a crash, what is queued may run, and what is running must not run again.
-    await context.storage.updateExecution(live.execution.id, live.record.fence, live.execution);
+    await storeRunning(context, live);
     const outcome = await attempts(context, live);
     await dropSpare(context, live);
     await removeRunFolder(dataDirectory, live.record.runId, context.logger);
@@ -38,6 +39,24 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
     await endBroken(context, live, error);
   } finally {
     live.finished();
+  }
+}
+
+/**
+ * Stored before anything starts: after a crash, what is queued may run, and what is running must not run again. A store
+ * that is away for a moment is no reason to fail what has not started: it is asked again, and refuses this writer when
+ * another service has taken the execution over meanwhile.
+ */
+async function storeRunning({ storage }: RunContext, { execution, record }: LiveExecution): Promise<void> {
+  const deadline = performance.now() + STORE_START_LIMIT_MS;
+  for (;;) {
+    try {
+      return await storage.updateExecution(execution.id, record.fence, execution);
+    } catch (error) {
+      const away = error instanceof ServiceError && error.code === 'storage_unavailable';
+      if (!away || performance.now() > deadline) throw error;
+    }
+    await delay(STORE_INTERVAL_MS);
   }
 }
 
@@ -149,7 +168,7 @@ export async function finish({ logger }: RunContext, live: LiveExecution, ended:
         live.givenUp.abort();
         return;
       }
-      await delay(STORE_END_INTERVAL_MS);
+      await delay(STORE_INTERVAL_MS);
     }
   }
 }

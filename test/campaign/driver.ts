@@ -109,7 +109,7 @@ export class Driver {
     if (execution === undefined) return;
     if (execution.sessionId !== null) this.#sessions.push(execution.sessionId);
     if (submission.follow !== undefined) this.#track(this.#followers, this.#follow(execution.id, submission.follow));
-    await this.#act(execution.id, submission.caller);
+    await this.#act(execution.id, submitted);
   }
 
   #request(submission: Submission): ExecutionRequestInput {
@@ -162,21 +162,22 @@ export class Driver {
     }
   }
 
-  async #act(id: string, then: Submission['caller']): Promise<void> {
+  async #act(id: string, submitted: Submitted): Promise<void> {
+    const then = submitted.submission.caller;
     if (then.act === 'nothing') return;
     await delay(then.afterMs);
     if (then.act === 'cancel') {
-      await this.#insist(() => this.client().cancel(id));
+      await this.#insist(submitted, () => this.client().cancel(id));
       return;
     }
-    const paused = await this.#insist(() => this.client().pause(id));
+    const paused = await this.#insist(submitted, () => this.client().pause(id));
     if (!paused) return;
     await delay(then.forMs);
-    await this.#insist(() => this.client().resume(id));
+    await this.#insist(submitted, () => this.client().resume(id));
   }
 
   /** Asks until it is done; false when it does not apply (any more). */
-  async #insist(ask: () => Promise<Execution>): Promise<boolean> {
+  async #insist({ refusals }: Submitted, ask: () => Promise<Execution>): Promise<boolean> {
     const deadline = performance.now() + GIVE_UP_AFTER_MS;
     while (performance.now() < deadline) {
       try {
@@ -184,7 +185,10 @@ export class Driver {
         return true;
       } catch (error) {
         if (error instanceof ServiceError && error.code === 'conflict') return false;
-        if (!isRetryable(error)) throw error;
+        if (!isRetryable(error)) {
+          refusals.push(error instanceof Error ? error.message : String(error));
+          return false;
+        }
       }
       await delay(200 + this.#random.next() * 300);
     }

@@ -2,13 +2,24 @@ import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { ExecutionRecord, SessionRecord } from '../storage.ts';
 import type { RedisCommands } from './connection.ts';
-import { executionKey, idempotencyKey, indexKey, KEYS, logKey, scopeOf, sessionKey } from './keys.ts';
+import { BEGINNINGS, executionKey, idempotencyKey, indexKey, KEYS, logKey, scopeOf, sessionKey } from './keys.ts';
 import { toRecord } from './record-values.ts';
 import { defineScript, textsOf } from './script.ts';
 
+/** An execution that was answered to somebody is theirs: a creation that nobody knows the fate of is then not undone. */
+const ANSWER = `
+local function answer(id)
+  local key = '${BEGINNINGS.execution}' .. id
+  need('hash', key)
+  if redis.call('EXISTS', key) == 0 then return {} end
+  redis.call('HSET', key, 'answered', '1')
+  return readRecord(id)
+end
+`;
+
 const CREATE = defineScript(
   'write',
-  `
+  `${ANSWER}
 need('hash', KEYS[1], KEYS[7], KEYS[10])
 need('stream', KEYS[2])
 need('zset', KEYS[3], KEYS[4], KEYS[5], KEYS[8])
@@ -16,7 +27,7 @@ need('string', KEYS[6], KEYS[9])
 local id, repeatable, sessionId, session, sessionDirectory, type, bytes, directory = unpack(ARGV, 1, 8)
 if repeatable == '1' then
   local earlier = redis.call('GET', KEYS[9])
-  if earlier then return { 'earlier', unpack(readRecord(earlier)) } end
+  if earlier then return { 'earlier', unpack(answer(earlier)) } end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
 redis.call('HSET', KEYS[1], unpack(ARGV, 9))
@@ -31,6 +42,15 @@ if sessionId ~= '' then redis.call('ZADD', KEYS[8], 0, id) end
 if repeatable == '1' then redis.call('SET', KEYS[9], id) end
 if session ~= '' then putSession(KEYS[10], session, sessionDirectory) end
 return { 'created' }
+`,
+);
+
+const FIND_BY_KEY = defineScript(
+  'finish',
+  `${ANSWER}
+need('string', KEYS[1])
+local id = redis.call('GET', KEYS[1])
+return id and answer(id) or {}
 `,
 );
 
@@ -68,6 +88,15 @@ export async function createExecution(
   if (outcome === 'exists') throw new ServiceError('conflict', `There is an execution ${execution.id} already.`);
   if (outcome === 'earlier') return { created: false, record: toRecord(earlier) };
   return { created: true, record: { ...record, execution: { ...execution, lastSeq: 1 } } };
+}
+
+/** The execution that an idempotency key was used for. */
+export async function findByKey(
+  commands: RedisCommands,
+  { tenant, key }: { tenant: string; key: string },
+): Promise<ExecutionRecord | undefined> {
+  const values = textsOf(await commands.evaluate(FIND_BY_KEY, [idempotencyKey(tenant, key)], []));
+  return values.length === 0 ? undefined : toRecord(values);
 }
 
 /** The fields of the record's hash; `logBytes` is the script's. */

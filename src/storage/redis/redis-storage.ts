@@ -17,10 +17,10 @@ import { type Appender, createAppender } from './append.ts';
 import { Bell } from './bell.ts';
 import { claim, releaseClaims } from './claims.ts';
 import { type RedisCommands, RedisConnection, type StorageLog } from './connection.ts';
-import { createExecution } from './create-execution.ts';
+import { createExecution, findByKey } from './create-execution.ts';
 import { readEvents } from './events.ts';
 import { Instances } from './instances.ts';
-import { idempotencyKey, KEYS } from './keys.ts';
+import { KEYS } from './keys.ts';
 import { getExecution, listExecutions, listUnfinished, readExecution } from './list-executions.ts';
 import { giveBack, takeOver } from './ownership.ts';
 import { removeCreated } from './remove-execution.ts';
@@ -101,9 +101,8 @@ class RedisStorage implements Storage {
     return readExecution(this.#connection, { tenant, id });
   }
 
-  async findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined> {
-    const id = await this.#connection.call('GET', [idempotencyKey(tenant, key)]);
-    return typeof id === 'string' ? this.getExecution(tenant, id) : undefined;
+  findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined> {
+    return findByKey(this.#connection, { tenant, key });
   }
 
   listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {

@@ -2,7 +2,10 @@ import type { RedisCommands } from './connection.ts';
 import { BEGINNINGS, claimsKey, executionKey, KEYS, logKey } from './keys.ts';
 import { defineScript, textsOf } from './script.ts';
 
-/** `ARGV[2]`: a record that has `finished`, or one that was `created` by this run and has no second event. */
+/**
+ * `ARGV[2]`: a record that has `finished`, or one that was `created` by this run, and that nobody has taken over or was
+ * told of.
+ */
 const REMOVE = defineScript(
   'finish',
   `
@@ -13,11 +16,12 @@ need('zset', KEYS[4], KEYS[5], KEYS[6])
 need('string', KEYS[8])
 local id, which, runId = unpack(ARGV)
 local held = redis.call('HMGET', KEYS[1], 'scope', 'state', 'outcome', 'session', 'directory', 'fresh', 'idempotency',
-  'logBytes', 'runId', 'lastSeq')
+  'logBytes', 'runId', 'lastSeq', 'fence', 'answered')
 local scope, state, outcome, session, directory, fresh = unpack(held, 1, 6)
 if not scope then return { 'gone' } end
 if which == 'finished' and state ~= 'finished' then return { 'unfinished', state } end
-if which == 'created' and (held[9] ~= runId or held[10] ~= '1') then return { 'gone' } end
+local touched = held[9] ~= runId or held[10] ~= '1' or held[11] ~= '1' or held[12]
+if which == 'created' and touched then return { 'gone' } end
 
 local indexes = { indexOf(scope, 'all', ''), indexOf(scope, 'state', state) }
 if outcome ~= '' then indexes[#indexes + 1] = indexOf(scope, 'outcome', outcome) end

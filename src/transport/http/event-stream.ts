@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 
 /** A reader that takes nothing for so long is let go; it comes back with the last id it has seen. */
@@ -19,7 +20,7 @@ export interface StreamEnds {
 /**
  * Sends events as an event stream (WHATWG HTML, section 9.2) until they end or `signal` aborts. Nothing is queued: the next
  * events are asked for when the reader has taken the ones before. An empty `id` is never sent, so that the reader's cursor
- * is always the last event.
+ * is always the last event. Events that end with a ServiceError, as where the store is away, end the stream.
  */
 export async function sendEventStream(
   response: ServerResponse,
@@ -50,6 +51,9 @@ export async function sendEventStream(
       if (notice !== '') say(notice);
       notice = '';
     }
+  } catch (error) {
+    // The head is sent, so that the end of the stream is all that can be said; the reader asks again, and is told why.
+    if (!(error instanceof ServiceError)) throw error;
   } finally {
     clearInterval(keepAlive);
     draining.removeEventListener('abort', tellDraining);
