@@ -60,6 +60,7 @@ async function sharedDispatch(config: Config, url: string, parts: Parts): Promis
     startsAtOnce: () => false,
     queuePosition: (id) => queue.queuePosition(id),
     withdraw: (id) => queue.withdraw(id),
+    ended: (record) => queue.ended(record),
     stop: () => {
       queue.stop();
       worker?.pause();

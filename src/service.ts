@@ -24,7 +24,7 @@ import { makeDataFolder } from './storage/make-folder.ts';
 import { openRedisStorage } from './storage/redis/redis-storage.ts';
 import { openSpool } from './storage/spool/open-spool.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
-import type { ExecutionRecord, Storage } from './storage/storage.ts';
+import type { Storage } from './storage/storage.ts';
 
 /** How often executions of services that died meanwhile are looked for; a reader who follows one sees its end. */
 const RECOVERY_INTERVAL_MS = 5_000;
@@ -89,14 +89,18 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     const { dispatcher, control } = dispatch;
     const executions: Executions = new Executions(context, { runs, dispatcher, control });
     opened.push(() => executions.close({ force: true, keepWaiting: true }));
-    const adopt = adoptQueued ? (record: ExecutionRecord) => dispatcher.dispatch(record) : undefined;
-    await recover(context, adopt);
+    const recoverOnce = (): Promise<number> =>
+      recover(context, {
+        adopt: adoptQueued ? (record) => dispatcher.dispatch(record) : undefined,
+        isLive: ({ execution, tenant }) => runs.find(execution.id, tenant) !== undefined,
+        ended: (record) => dispatcher.ended(record),
+      });
+    await recoverOnce();
     await sweepSpares({ storage, logger }, config.dataDirectory);
     dispatch.begin();
     const closing = new AbortController();
     const { signal } = closing;
-    const isLive = ({ execution, tenant }: ExecutionRecord): boolean => runs.find(execution.id, tenant) !== undefined;
-    const recoverAlone = () => alone(storage, instanceId, () => recover(context, adopt, isLive));
+    const recoverAlone = () => alone(storage, instanceId, recoverOnce);
     const recovering = repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
     const housekeeping = keepWithinLimits(storage, config, logger)
       .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { ServiceError } from '../protocol/errors.ts';
+import { parsedJson } from '../protocol/json.ts';
 import { foreignRefusal, refusalOf } from './refusal.ts';
 import { notRunning, type ServerAddress } from './server-address.ts';
 
@@ -104,14 +105,6 @@ function retryAfter(value: string | null): number | undefined {
 }
 
 /** Undefined for what is no JSON. */
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
 
 async function readText(server: ServerAddress, { body }: Response, limit: number): Promise<string> {
   if (body === null) return '';

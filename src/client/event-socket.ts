@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ServiceError } from '../protocol/errors.ts';
 import { isEventType, type StoredEvent } from '../protocol/events.ts';
+import { parsedJson } from '../protocol/json.ts';
 import { CLOSE_CODES, RPC_NOTIFICATIONS } from '../protocol/rpc-methods.ts';
 import { refusalOf } from './refusal.ts';
 import { notRunning, type ServerAddress } from './server-address.ts';
@@ -170,14 +171,5 @@ export class EventSocket {
       return new ServiceError('origin_refused', `${this.#server.name} takes no calls from pages of this origin`);
     }
     return notRunning(this.#server, `the WebSocket was closed with ${code}${reason === '' ? '' : `: ${reason}`}`);
-  }
-}
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
   }
 }

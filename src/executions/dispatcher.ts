@@ -18,6 +18,8 @@ export interface Dispatcher {
   queuePosition(executionId: string): Promise<number | null>;
   /** Takes a waiting execution out, before it returns to its caller for the first time; false when it is not waiting. */
   withdraw(executionId: string): Promise<boolean>;
+  /** Is told of an execution that ended without its dispatcher (as `lost`): what waited for it is looked at now. */
+  ended(record: ExecutionRecord): Promise<void>;
   /** Starts nothing more here; what waits stays where it is. */
   stop(): void;
   /** How many run in this process, and how many wait, as far as is known now. */

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Stop } from '../claude/outcome.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import { ServiceError } from '../protocol/errors.ts';
@@ -17,11 +18,6 @@ import { findRepeated, storeExecution } from './store-execution.ts';
 import { storedText } from './stored-text.ts';
 
 const CANCELLED: Stop = { kind: 'cancelled', reason: 'cancelled_by_caller', text: 'Cancelled by the caller.' };
-const SHUT_DOWN: Stop = {
-  kind: 'cancelled',
-  reason: 'cancelled_by_caller',
-  text: 'The service that ran it was shut down by its operator.',
-};
 
 /** All that can be asked of executions. Every door (command line, HTTP, WebSocket, MCP) calls these. */
 export class Executions {
@@ -146,12 +142,14 @@ export class Executions {
    * asking it of a finished one, changes nothing.
    */
   async cancel(id: string, caller: Caller): Promise<Execution> {
-    const live = this.#runs.find(id, caller.tenant) ?? (await this.#takeWaiting(id, caller));
-    if (live === undefined) return this.#askOwner({ executionId: id, action: 'cancel' }, caller);
+    const live = this.#runs.find(id, caller.tenant);
+    if (live === undefined) {
+      return (await this.#cancelWaiting(id, caller)) ?? this.#askOwner({ executionId: id, action: 'cancel' }, caller);
+    }
     if (live.execution.cancelRequestedAt === null) {
       live.update({ cancelRequestedAt: new Date().toISOString() });
-      if (live.execution.state === 'queued' && (await this.#withdraw(live)))
-        await this.#runs.endUnstarted(live, CANCELLED);
+      const waits = live.execution.state === 'queued' && (await this.#dispatcher.withdraw(id));
+      if (waits) await this.#runs.endUnstarted(live, CANCELLED);
       else live.requestStop(CANCELLED);
     }
     return this.#withPosition(live.snapshot());
@@ -232,11 +230,8 @@ export class Executions {
     this.#context.warm.stop();
     this.#dispatcher.stop();
     const running = this.#runs.all().filter(({ execution }) => execution.state !== 'queued');
-    const aborted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    await Promise.race([aborted, Promise.all(running.map((live) => live.ended))]);
+    const ended = Promise.all(running.map((live) => live.ended));
+    if (!signal.aborted) await Promise.race([once(signal, 'abort'), ended]);
   }
 
   /**
@@ -246,14 +241,7 @@ export class Executions {
   async close({ force, keepWaiting = false }: { force: boolean; keepWaiting?: boolean }): Promise<void> {
     this.#state = 'draining';
     this.#dispatcher.stop();
-    const ending = this.#runs.all().map(async (live) => {
-      if (force) live.force.abort();
-      if (!(await this.#dispatcher.withdraw(live.execution.id))) live.requestStop(SHUT_DOWN);
-      else if (keepWaiting) await this.#runs.leaveUnstarted(live);
-      else await this.#runs.endUnstarted(live, SHUT_DOWN);
-      await live.ended;
-    });
-    await Promise.all(ending);
+    await this.#runs.endAll({ force, keepWaiting, withdraw: (id) => this.#dispatcher.withdraw(id) });
   }
 
   /** Why no new execution is taken now; one that was taken before is found all the same. */
@@ -285,13 +273,8 @@ export class Executions {
     return storedExecution(this.#context.storage, { id, tenant });
   }
 
-  /** Whether a queued execution was taken out before it started. One that was taken from a shared queue is out of it. */
-  #withdraw(live: LiveExecution): Promise<boolean> {
-    return this.#dispatcher.kind === 'shared' ? Promise.resolve(true) : this.#dispatcher.withdraw(live.execution.id);
-  }
-
-  /** Makes an execution that waits in a shared queue this process's own, if no worker is faster. */
-  async #takeWaiting(id: string, caller: Caller): Promise<LiveExecution | undefined> {
+  /** Ends an execution that waits in a shared queue, if no worker is faster. */
+  async #cancelWaiting(id: string, caller: Caller): Promise<Execution | undefined> {
     if (this.#dispatcher.kind !== 'shared') return undefined;
     const { storage, settings } = this.#context;
     const { execution, fence } = await this.#stored(id, caller);
@@ -299,7 +282,10 @@ export class Executions {
     const record = await storage.takeOver(id, fence, settings.instanceId);
     if (record === undefined) return undefined;
     await this.#dispatcher.withdraw(id);
-    return this.#runs.adopt(record);
+    const live = this.#runs.adopt(record);
+    live.update({ cancelRequestedAt: new Date().toISOString() });
+    await this.#runs.endUnstarted(live, CANCELLED);
+    return live.snapshot();
   }
 
   async #askOwner(request: Omit<ControlRequest, 'tenant'>, caller: Caller): Promise<Execution> {

@@ -69,6 +69,10 @@ export class InProcessDispatcher implements Dispatcher {
     return true;
   }
 
+  async ended(): Promise<void> {
+    this.#startSoon();
+  }
+
   stop(): void {
     this.#state = 'stopped';
     clearTimeout(this.#retry);

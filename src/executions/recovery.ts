@@ -23,27 +23,35 @@ const NEVER_STARTED: Outcome = {
   message: 'Its caller left before it started.',
 };
 
+export interface RecoveryHands {
+  /** Takes one that has not started; undefined where such ones are left as they are. */
+  adopt: ((record: ExecutionRecord) => Promise<void>) | undefined;
+  /**
+   * Whether an execution of this service still has somebody who writes its log; one that has none was forgotten by a
+   * store that lost what it had confirmed.
+   */
+  isLive(record: ExecutionRecord): boolean;
+  /** Told of each that was ended. */
+  ended(record: ExecutionRecord): Promise<void>;
+}
+
 /**
  * Takes over what dead services left on the data folder: ends their processes, and ends their executions as `lost`
  * with all output so far. Executions that never started are left to `adopt`, or cancelled when they were bound to
  * their caller's life. Other living services' executions are not touched.
- * @param isLive whether an execution of this service still has somebody who writes its log; one that has none was
- * forgotten by a store that lost what it had confirmed
  * @returns how many were ended
  */
-export async function recover(
-  context: RunContext,
-  adopt: ((record: ExecutionRecord) => Promise<void>) | undefined,
-  isLive: (record: ExecutionRecord) => boolean = () => true,
-): Promise<number> {
+export async function recover(context: RunContext, hands: RecoveryHands): Promise<number> {
   const { storage, logger, settings } = context;
   let ended = 0;
   for (const left of await storage.listUnfinished()) {
     const own = left.instanceId === settings.instanceId;
-    const forgotten = own && left.execution.state !== 'queued' && !isLive(left);
+    const forgotten = own && left.execution.state !== 'queued' && !hands.isLive(left);
     if (!forgotten && (own || (await storage.instanceAlive(left.instanceId)))) continue;
     try {
-      if (forgotten ? await endForgotten(context, left) : await recoverOne(context, left, adopt)) ended += 1;
+      if (!(await (forgotten ? endForgotten(context, left) : recoverOne(context, left, hands.adopt)))) continue;
+      ended += 1;
+      await hands.ended(left);
     } catch (error) {
       // One that cannot be recovered now must not keep the others from it; it is looked at again.
       logger.error({ err: error, executionId: left.execution.id }, 'an execution of a dead service was not recovered');
@@ -53,11 +61,7 @@ export async function recover(
 }
 
 /** @returns whether it was ended */
-async function recoverOne(
-  context: RunContext,
-  left: ExecutionRecord,
-  adopt: ((record: ExecutionRecord) => Promise<void>) | undefined,
-): Promise<boolean> {
+async function recoverOne(context: RunContext, left: ExecutionRecord, adopt: RecoveryHands['adopt']): Promise<boolean> {
   const started = left.execution.state !== 'queued';
   const bound = left.request.cancelOnDisconnect;
   if (!started && !bound && adopt === undefined) return false;

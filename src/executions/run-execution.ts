@@ -20,7 +20,7 @@ const MAX_RETRY_MS = 30_000;
 /** How long the end of a run is offered to a storage that does not take it. */
 const STORE_END_LIMIT_MS = 10_000;
 const STORE_INTERVAL_MS = 250;
-/** How long its start is. */
+/** How long a start waits for a storage that is away. */
 const STORE_START_LIMIT_MS = 60_000;
 /** Characters of partial text in the record on a full disk, so that it fits into the space held back for it. */
 const KEPT_TEXT_ON_FULL_DISK = 64 * 1024;
@@ -30,7 +30,7 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
   const { dataDirectory } = context.settings;
   try {
     live.update({ state: 'running', startedAt: new Date().toISOString(), queuePosition: null });
-    await storeRunning(context, live);
+    await patiently(() => storeRunning(context, live));
     const outcome = await attempts(context, live);
     await dropSpare(context, live);
     await removeRunFolder(dataDirectory, live.record.runId, context.logger);
@@ -42,16 +42,20 @@ export async function runExecution(context: RunContext, live: LiveExecution): Pr
   }
 }
 
+/** Stored before anything starts: after a crash, what is queued may run, and what is running must not run again. */
+function storeRunning({ storage }: RunContext, { execution, record }: LiveExecution): Promise<void> {
+  return storage.updateExecution(execution.id, record.fence, execution);
+}
+
 /**
- * Stored before anything starts: after a crash, what is queued may run, and what is running must not run again. A store
- * that is away for a moment is no reason to fail what has not started: it is asked again, and refuses this writer when
- * another service has taken the execution over meanwhile.
+ * A store that is away for a moment is no reason to fail what has not started: it is asked again, and refuses this
+ * writer when another service has taken the execution over meanwhile.
  */
-async function storeRunning({ storage }: RunContext, { execution, record }: LiveExecution): Promise<void> {
+async function patiently<T>(act: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + STORE_START_LIMIT_MS;
   for (;;) {
     try {
-      return await storage.updateExecution(execution.id, record.fence, execution);
+      return await act();
     } catch (error) {
       const away = error instanceof ServiceError && error.code === 'storage_unavailable';
       if (!away || performance.now() > deadline) throw error;
@@ -122,7 +126,7 @@ async function preparePlace(context: RunContext, live: LiveExecution): Promise<A
   const { dataDirectory, serviceUid, runUid } = context.settings;
   try {
     const sessionId = record.execution.sessionId ?? record.execution.id;
-    const session = await context.storage.getSession(record.tenant, sessionId);
+    const session = await patiently(() => context.storage.getSession(record.tenant, sessionId));
     const binary = context.binary.path;
     const chosen = await chooseIdentity(record, { serviceUid, runUid, dataDirectory, binary });
     refuseBypassAsRoot(record, chosen);

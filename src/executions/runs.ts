@@ -5,6 +5,12 @@ import type { RunContext } from './run-context.ts';
 import { dropSpare, finish, runExecution } from './run-execution.ts';
 import type { Spare } from './warm-spare.ts';
 
+const SHUT_DOWN: Stop = {
+  kind: 'cancelled',
+  reason: 'cancelled_by_caller',
+  text: 'The service that ran it was shut down by its operator.',
+};
+
 /** The executions whose log this process writes: those that run here, and those that wait here for their turn. */
 export class Runs {
   readonly #context: RunContext;
@@ -46,6 +52,25 @@ export class Runs {
   /** Runs it to its end. Never rejects for what the run does. */
   run(live: LiveExecution): Promise<void> {
     return runExecution(this.#context, live);
+  }
+
+  /**
+   * Ends all of them, as the operator of the service has it; see `Executions.close`.
+   * @param how.withdraw takes one out that waits; false when it does not wait
+   */
+  async endAll(how: {
+    force: boolean;
+    keepWaiting: boolean;
+    withdraw(executionId: string): Promise<boolean>;
+  }): Promise<void> {
+    const ending = this.all().map(async (live) => {
+      if (how.force) live.force.abort();
+      if (!(await how.withdraw(live.execution.id))) live.requestStop(SHUT_DOWN);
+      else if (how.keepWaiting) await this.leaveUnstarted(live);
+      else await this.endUnstarted(live, SHUT_DOWN);
+      await live.ended;
+    });
+    await Promise.all(ending);
   }
 
   /** Ends one that has not started, with its last event. */

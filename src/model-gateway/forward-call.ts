@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
+import { parsedJson } from '../protocol/json.ts';
 import { downstreamHeaders } from './gateway-headers.ts';
 import { JsonMeter } from './json-meter.ts';
 import type { ModelCall, ModelPath } from './model-call.ts';
@@ -193,14 +194,7 @@ function requestedModel(body: Buffer): string | null {
   if (body.length > MAX_PARSED_REQUEST_BYTES) {
     return null;
   }
-  try {
-    return RequestedModel.safeParse(JSON.parse(body.toString())).data?.model ?? null;
-  } catch (error) {
-    if (error instanceof SyntaxError) {
-      return null;
-    }
-    throw error;
-  }
+  return RequestedModel.safeParse(parsedJson(body.toString())).data?.model ?? null;
 }
 
 function errorCode(error: unknown): string {

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, chown, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { parsedJson } from '../protocol/json.ts';
 import type { CredentialProblem } from './credential.ts';
 
 /** A login's file is a few hundred bytes; MCP logins may stand in it too. */
@@ -48,7 +49,7 @@ export function parseLogin(text: string, file: string): LoginRead {
     ok: false,
     problem: { code, message: `${file} ${message}` },
   });
-  const json = parseJson(text);
+  const json = parsedJson(text);
   if (json === undefined) {
     return problem(
       'not_json',
@@ -151,17 +152,6 @@ async function readText(file: string): Promise<{ text: string } | { problem: Cre
       default:
         throw error;
     }
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) {
-      return undefined;
-    }
-    throw error;
   }
 }
 

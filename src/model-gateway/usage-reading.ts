@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parsedJson } from '../protocol/json.ts';
 import type { CallUsage } from './prices.ts';
 import { NO_USAGE } from './prices.ts';
 
@@ -53,7 +54,7 @@ export class UsageReading {
 
   /** Takes the data of a `message_start` or `message_delta` event; anything else is passed over. */
   takeEvent(json: string): void {
-    const parsed = StreamEvent.safeParse(parseJson(json));
+    const parsed = StreamEvent.safeParse(parsedJson(json));
     if (!parsed.success) {
       return;
     }
@@ -69,7 +70,7 @@ export class UsageReading {
 
   /** Takes a whole message that was not streamed. */
   takeMessage(json: string): void {
-    const parsed = Message.safeParse(parseJson(json));
+    const parsed = Message.safeParse(parsedJson(json));
     if (parsed.success && typeof parsed.data.usage?.output_tokens === 'number') {
       this.#model = parsed.data.model ?? null;
       this.#stopReason = parsed.data.stop_reason ?? null;
@@ -109,16 +110,4 @@ export class UsageReading {
 
 function speedOf(value: string | null | undefined): CallUsage['speed'] | undefined {
   return value === 'fast' || value === 'standard' ? value : undefined;
-}
-
-/** JSON of a foreign program: what does not parse counts as absent. */
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (error) {
-    if (error instanceof SyntaxError) {
-      return undefined;
-    }
-    throw error;
-  }
 }

@@ -20,6 +20,16 @@ export function parseJson(text: string): unknown {
   return value;
 }
 
+/** JSON of a foreign program, read leniently; `undefined` where it is none. */
+export function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
 /** Comes before parsing, and so takes any text: what is parsed first has taken the memory already. */
 function refuseExcess(text: string): void {
   if (text.length < MAX_VALUES) return;

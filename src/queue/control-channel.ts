@@ -5,6 +5,7 @@ import type { ControlRequest, RemoteControl } from '../executions/remote-control
 import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';
 import { newId } from '../protocol/ids.ts';
+import { parsedJson } from '../protocol/json.ts';
 import { RedisConnection } from '../storage/redis/connection.ts';
 import { parseRedisUrl } from '../storage/redis/target.ts';
 import { unavailable } from '../storage/redis/translate-error.ts';
@@ -171,12 +172,7 @@ class ControlChannel implements RemoteControl {
 
 /** Without the words of the error: they may repeat what was said, which no log is to hold. */
 function parsed<T>(schema: z.ZodType<T>, text: string): T | undefined {
-  try {
-    return schema.safeParse(JSON.parse(text)).data;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return schema.safeParse(parsedJson(text)).data;
 }
 
 function silent({ executionId, action }: ControlRequest, how: string): ServiceError {

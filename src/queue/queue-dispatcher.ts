@@ -49,6 +49,7 @@ export async function openQueueDispatcher(options: QueueDispatcherOptions): Prom
     startsAtOnce: () => false,
     queuePosition: (executionId) => ifAvailable(() => queue.position(executionId), null),
     withdraw: (executionId) => ifAvailable(() => queue.withdraw(executionId), false),
+    ended: ({ execution, tenant }) => ifAvailable(() => queue.leave({ executionId: execution.id, tenant }), undefined),
     stop: () => {},
     load: () => ({ running: 0, waiting: depth }),
     close: async () => {

@@ -35,6 +35,24 @@ it('an execution that waits already is not taken twice, and one can be taken out
   await within(5, 'the load to be known', async () => dispatcher.load().waiting === 1);
 });
 
+it('when one has ended as lost, the next in its line is looked at now, however long it was put back for', async () => {
+  const redis = await redisServer();
+  const dispatcher = await dispatcherOn(redis);
+  const first = waiting();
+  const second = { ...waiting(), directory: first.directory };
+  for (const record of [first, second]) await dispatcher.dispatch(record);
+  // As a worker does that took the first, found that the second has to wait, and died.
+  for (const record of [first, second]) await redis.command('ZREM', 'cce:queue:prioritized', record.execution.id);
+  const inAnHour = String((Date.now() + 3_600_000) * 4_096);
+  await redis.command('ZADD', 'cce:queue:delayed', inAnHour, second.execution.id);
+  const delayed = (): Promise<unknown> => redis.command('ZCARD', 'cce:queue:delayed');
+  await dispatcher.ended(waiting());
+  expect(await delayed()).toBe(1);
+  await dispatcher.ended(first);
+  expect(await delayed()).toBe(0);
+  expect(await dispatcher.queuePosition(second.execution.id)).toBe(1);
+});
+
 it('the queue takes no more than its limit', async () => {
   const dispatcher = await dispatcherOn(await redisServer(), 2);
   await dispatchMany(dispatcher, [waiting()]);

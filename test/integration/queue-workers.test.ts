@@ -55,6 +55,27 @@ it('kill -9 of a worker ends what it ran as lost within 30 s, and what waited ru
   expect(await count(storage, running, 'execution.finished')).toBe(1);
 });
 
+it('what waited for the workspace of a killed worker is called when that one has ended, not when its delay has', {
+  timeout: 120_000,
+}, async () => {
+  const { node, worker, redis } = await queueSite();
+  const api = await node('api', SUCCEEDS);
+  const { storage } = api.service;
+  const dying = await worker(STALLS);
+  const { id: first } = await api.start({ prompt: 'first', workspace: 'w' });
+  await within(20, 'it runs', async () => (await count(storage, first, 'claude.delta')) > 0);
+  const { id: second } = await api.start({ prompt: 'second', workspace: 'w' });
+  const delayed = 'cce:queue:delayed';
+  await within(20, 'the second is put back', async () => (await redis.command('ZCARD', delayed)) === 1);
+  dying.kill('SIGKILL');
+  const inAnHour = String((Date.now() + 3_600_000) * 4_096);
+  await redis.command('ZADD', delayed, 'XX', inAnHour, second);
+  expect(await redis.command('ZSCORE', delayed, second)).toBe(inAnHour);
+  await worker(SUCCEEDS);
+  expect((await finished(storage, second, 60)).outcome?.kind).toBe('succeeded');
+  expect((await finished(storage, first)).outcome?.kind).toBe('lost');
+});
+
 it('a worker that was frozen past its lock writes nothing more, and its process is ended', {
   timeout: 120_000,
 }, async () => {
