@@ -235,13 +235,13 @@ function describeNext(
 
 describeOld('SQLite', sqliteOfLayout1);
 describeNext('SQLite', {
-  mark: 3,
-  readable: () => sqliteOfNextLayout(2),
-  unreadable: [() => sqliteOfNextLayout(3), () => sqliteOfNextLayout(undefined)],
+  mark: 4,
+  readable: () => sqliteOfNextLayout(3),
+  unreadable: [() => sqliteOfNextLayout(4), () => sqliteOfNextLayout(undefined)],
 });
 
 test('SQLite: what a later table keeps of an execution goes with it, and a new execution has the default', async () => {
-  const store = await sqliteOfNextLayout(2);
+  const store = await sqliteOfNextLayout(3);
   const storage = await opened(store);
   const { execution } = (await storage.createExecution(recordOf(), eventOf(1))).record;
   await storage.deleteExecution('local', FINISHED);
@@ -251,7 +251,7 @@ test('SQLite: what a later table keeps of an execution goes with it, and a new e
 
 test('a service that is rolled back ends what a dead later one ran, starts nothing it does not know, and serves the rest', async () => {
   const folder = await temporaryFolder();
-  const store = await sqliteOfNextLayout(2);
+  const store = await sqliteOfNextLayout(3);
   await mkdir(join(folder, 'data'));
   await copyFile(store.file, join(folder, 'data', 'store.sqlite'));
   const env = { CC_RETENTION_DAYS: '36500', CC_RECORD_RETENTION_DAYS: '36500', CLAUDE_BIN: fakeClaude('succeeds') };

@@ -1,6 +1,6 @@
 /**
- * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but the heartbeats
- * ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but heartbeats and
+ * revoked tokens ever expires. A tenant is written in percent-encoding, so that it holds no colon.
  *
  * | key | kind | holds |
  * | --- | --- | --- |
@@ -18,7 +18,11 @@
  * | `cce:session:TENANT:ID` | hash | a session's document, and its directory |
  * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
  * | `cce:claims:ID` | set | the keys that an execution holds |
- * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:service-keys` | hash | the API keys by id of which no more is kept than layout 1 knew |
+ * | `cce:api-keys` | hash | all other API keys by id |
+ * | `cce:key-uses` | hash | the last use of each key |
+ * | `cce:denied-tokens:TENANT` | sorted set | tokens that were revoked, by the time of their end, in ms; expires with the last |
+ * | `cce:secret:NAME` | string | a secret that all nodes share |
  * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
@@ -34,6 +38,8 @@ export const KEYS = {
   logBytes: 'cce:log-bytes',
   directories: 'cce:directories',
   serviceKeys: 'cce:service-keys',
+  apiKeys: 'cce:api-keys',
+  keyUses: 'cce:key-uses',
   instances: 'cce:instances',
 } as const;
 
@@ -84,6 +90,14 @@ export function claimKey(key: string): string {
 
 export function claimsKey(executionId: string): string {
   return `${BEGINNINGS.claims}${executionId}`;
+}
+
+export function deniedTokensKey(tenant: string): string {
+  return `cce:denied-tokens:${scopeOf(tenant)}`;
+}
+
+export function secretKey(name: string): string {
+  return `cce:secret:${name}`;
 }
 
 export function instanceKey(id: string): string {

@@ -2,12 +2,12 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type {
   Append,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
-  KeyRecord,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -25,6 +25,7 @@ import { Instances } from './instances.ts';
 import { createKeyTable, type KeyTable } from './keys.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
+import { createSecretTable, type SecretTable } from './secrets.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
 import { translateError, translateOpenError } from './translate-error.ts';
 
@@ -55,6 +56,7 @@ class SqliteStorage implements Storage {
   readonly #sessions: SessionTable;
   readonly #claims: ClaimTable;
   readonly #keys: KeyTable;
+  readonly #secrets: SecretTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
@@ -70,6 +72,7 @@ class SqliteStorage implements Storage {
     this.#sessions = createSessionTable(db);
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
     this.#keys = createKeyTable(db);
+    this.#secrets = createSecretTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
@@ -151,16 +154,48 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#instances.alive(instanceId));
   }
 
-  addFirstKey(key: KeyRecord): Promise<boolean> {
+  addFirstKey(key: BareKey): Promise<boolean> {
     return this.#queue.submit(() => this.#keys.addFirst(key));
   }
 
-  replaceKeys(key: KeyRecord): Promise<void> {
+  replaceKeys(key: BareKey): Promise<void> {
     return this.#queue.submit(() => this.#keys.replaceAll(key));
+  }
+
+  addKey(key: KeyRecord): Promise<void> {
+    return this.#queue.submit(() => this.#keys.add(key));
+  }
+
+  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
+    return this.#queue.submit(() => this.#keys.change(before, after));
   }
 
   async getKey(id: string): Promise<KeyRecord | undefined> {
     return this.#read(() => this.#keys.get(id));
+  }
+
+  async listKeys(tenant: string | undefined): Promise<UsedKey[]> {
+    return this.#read(() => this.#keys.list(tenant));
+  }
+
+  removeKeys(ids: readonly string[]): Promise<void> {
+    return this.#queue.submit(() => this.#keys.remove(ids));
+  }
+
+  noteKeyUse(id: string, at: string): Promise<void> {
+    return this.#queue.submit(() => this.#keys.noteUse(id, at));
+  }
+
+  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
+    return this.#queue.submit(() => this.#secrets.deny(tenant, tokenId, until));
+  }
+
+  async isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
+    return this.#read(() => this.#secrets.isDenied(tenant, tokenId));
+  }
+
+  keepSecret(name: string, secret: string): Promise<string> {
+    return this.#queue.submit(() => this.#secrets.keep(name, secret));
   }
 
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
