@@ -176,9 +176,10 @@ describe.runIf(has('redis'))('a Redis that stops taking writes', () => {
     expect(await storage.getExecution('local', id)).toEqual(record);
     expect(await server.command('XLEN', `cce:log:${id}`)).toBe(1);
     await server.command('SET', 'cce:service-keys', 'x');
-    await expect(storage.getKey('a')).rejects.toEqual(
-      refusal('cce:service-keys holds a string where this service keeps a hash'),
-    );
+    await expect(storage.getKey('a')).rejects.toEqual(refusal('cce:service-keys holds a string'));
+    await server.command('SET', 'cce:denied-tokens:acme', 'x');
+    const denied = 'cce:denied-tokens:acme holds a value of the wrong type';
+    await expect(storage.isTokenDenied('acme', 'a')).rejects.toEqual(refusal(denied));
   });
 });
 
