@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { ExecutionDocument } from '../../src/protocol/execution-document.ts';
 import { newId } from '../../src/protocol/ids.ts';
 import { openRedisStorage } from '../../src/storage/redis/redis-storage.ts';
+import { SCHEMA_VERSION } from '../../src/storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import {
@@ -230,9 +231,9 @@ function describeNext(
 
 describeOld('SQLite', sqliteOfLayout1);
 describeNext('SQLite', {
-  mark: 3,
+  mark: SCHEMA_VERSION + 1,
   readable: () => sqliteOfNextLayout(2),
-  unreadable: [() => sqliteOfNextLayout(3), () => sqliteOfNextLayout(undefined)],
+  unreadable: [() => sqliteOfNextLayout(SCHEMA_VERSION + 1), () => sqliteOfNextLayout(undefined)],
 });
 
 test('SQLite: what a later table keeps of an execution goes with it, and a new execution has the default', async () => {

@@ -1,6 +1,6 @@
 /**
  * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but the heartbeats
- * ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ * and the days of spend ever expires. A tenant is written in percent-encoding, so that it holds no colon.
  *
  * | key | kind | holds |
  * | --- | --- | --- |
@@ -19,6 +19,12 @@
  * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
  * | `cce:claims:ID` | set | the keys that an execution holds |
  * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:service-values` | hash | values of the whole service by name |
+ * | `cce:envelopes` | hash | id of an unfinished execution → its caller's credential, encrypted |
+ * | `cce:spend:DAY` | hash, 8 days | `spent NAME` and `reserved NAME` of each counter |
+ * | `cce:reservations` | hash | reservations by id, as JSON |
+ * | `cce:reservations-due` | sorted set | their ids by the time at which they count as spent, or are forgotten, in ms |
+ * | `cce:instance-notes` | hash | what instances say about themselves |
  * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
@@ -35,6 +41,11 @@ export const KEYS = {
   directories: 'cce:directories',
   serviceKeys: 'cce:service-keys',
   instances: 'cce:instances',
+  serviceValues: 'cce:service-values',
+  envelopes: 'cce:envelopes',
+  reservations: 'cce:reservations',
+  reservationsDue: 'cce:reservations-due',
+  instanceNotes: 'cce:instance-notes',
 } as const;
 
 /** Beginnings of the keys that scripts complete themselves, because the rest is in the store. */
@@ -84,6 +95,11 @@ export function claimKey(key: string): string {
 
 export function claimsKey(executionId: string): string {
   return `${BEGINNINGS.claims}${executionId}`;
+}
+
+/** @param day a UTC day, such as `2030-01-31` */
+export function spendKey(day: string): string {
+  return `cce:spend:${day}`;
 }
 
 export function instanceKey(id: string): string {

@@ -35,8 +35,11 @@ local function putSession(key, document, directory)
   countDirectory(directory, 1)
 end
 local function readRecord(id)
-  return redis.call('HMGET', '${BEGINNINGS.execution}' .. id, 'tenant', 'directory', 'fresh', 'runId', 'instanceId',
-    'fence', 'requestHash', 'lastSeq', 'execution', 'request')
+  local record = redis.call('HMGET', '${BEGINNINGS.execution}' .. id, 'tenant', 'directory', 'fresh', 'runId', 'instanceId',
+    'fence', 'requestHash', 'lastSeq', 'execution', 'request', 'keyId')
+  record[11] = record[11] or ''
+  record[12] = redis.call('HGET', '${KEYS.envelopes}', id) or ''
+  return record
 end
 local function alive(instance, grace)
   return redis.call('EXISTS', '${BEGINNINGS.instance}' .. instance) == 1
@@ -45,7 +48,7 @@ end
 `;
 
 /** How many values `readRecord` of the prelude returns. */
-export const RECORD_VALUES = 10;
+export const RECORD_VALUES = 12;
 
 /** `read`: also on a full server. `write`: refused on a full one. `finish`: small or freeing writes, never refused for room. */
 const FLAGS = { read: 'flags=no-writes', write: '', finish: 'flags=allow-oom' } as const;

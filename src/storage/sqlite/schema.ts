@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
+import { PAYER_SCHEMA } from './payer-schema.ts';
 import { integer } from './rows.ts';
 
 /**
@@ -78,6 +79,7 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX sessions_by_directory ON sessions (directory);
   CREATE TABLE keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
   `,
+  PAYER_SCHEMA,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
