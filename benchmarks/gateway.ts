@@ -49,11 +49,15 @@ async function withGateway<T>(step: StepInput, use: (call: Call) => Promise<T>):
   const credential = { kind: 'api_key' as const, current: async () => 'sk-ant-api03-bench' };
   const served: ModelGateway = await startModelGateway({
     upstream: model.url,
-    credential,
     listen: { host: '127.0.0.1', port: 0 },
   });
   const token = served.issueToken();
-  served.attach(token, { executionId: 'bench', onCall: () => {} });
+  served.attach(token, {
+    executionId: 'bench',
+    credential,
+    payer: { tenant: 'bench', keyId: undefined },
+    onCall: () => {},
+  });
   const dispatcher = new Agent();
   const call: Call = async (way) => {
     const { statusCode, body } = await dispatcher.request({

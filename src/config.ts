@@ -14,6 +14,11 @@ export interface Config {
     readonly home: string;
     readonly allowMax: boolean;
   };
+  /** Whether a caller's own Claude credential is a key. */
+  readonly callerCredentials: boolean;
+  readonly envelopeKey: string | undefined;
+  /** US dollars for each tenant. */
+  readonly spendPerDayUsd: number | undefined;
   readonly upstream: string;
   readonly proxy: Readonly<{ httpsProxy?: string; httpProxy?: string; noProxy?: string }>;
   readonly dataDirectory: string;
@@ -69,7 +74,7 @@ export class ConfigError extends Error {
 }
 
 /** Each has a variable beside it, with `_FILE` behind its name, which names a file that holds the value. */
-const SECRETS = ['CC_API_KEY', 'ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', 'REDIS_URL'];
+const SECRETS = ['CC_API_KEY', 'ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', 'REDIS_URL', 'CC_ENVELOPE_KEY'];
 const MAX_SECRET_BYTES = 64 * 1024;
 
 const INHERITED = ['PATH', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'];
@@ -100,6 +105,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   if (settings.CC_ROLE !== 'all' && settings.REDIS_URL === undefined) {
     throw new ConfigError([`CC_ROLE is ${settings.CC_ROLE}, which needs REDIS_URL: roles share a store and a queue`]);
   }
+  if (settings.CC_CALLER_CREDENTIALS === 'on' && settings.REDIS_URL !== undefined && !settings.CC_ENVELOPE_KEY) {
+    throw new ConfigError([
+      'CC_CALLER_CREDENTIALS is on with REDIS_URL, which needs CC_ENVELOPE_KEY: 32 random characters or more, the same on every node',
+    ]);
+  }
   const home = env.HOME ?? homedir();
   const dataHome = env.XDG_DATA_HOME ?? join(home, '.local', 'share');
   const inherited = Object.fromEntries(
@@ -114,6 +124,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       home,
       allowMax: settings.CC_ALLOW_MAX !== 'off',
     },
+    callerCredentials: settings.CC_CALLER_CREDENTIALS === 'on',
+    envelopeKey: settings.CC_ENVELOPE_KEY,
+    spendPerDayUsd: settings.CC_SPEND_PER_DAY_USD,
     upstream: settings.ANTHROPIC_BASE_URL,
     proxy: {
       ...given('httpsProxy', settings.HTTPS_PROXY ?? env.https_proxy),

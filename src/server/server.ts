@@ -54,7 +54,12 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       logger,
       version,
       documents: { openApi: openApi(version), openRpc: openRpc(version) },
-      health: healthOf(service, { version, role: config.role, draining: draining.signal }),
+      health: healthOf(service, {
+        version,
+        role: config.role,
+        callerCredentials: config.callerCredentials,
+        draining: draining.signal,
+      }),
       allowedOrigins: config.server.allowedOrigins,
       draining: draining.signal,
       drainMs: config.server.drainMs,

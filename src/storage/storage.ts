@@ -101,6 +101,8 @@ export interface KeyRecord {
   /** SHA-256 of the whole key, in hex. */
   sha256: string;
   createdAt: string;
+  /** What the key may use; a limit that is not there is none. */
+  limits?: { spendUsdPerDay?: number | undefined } | undefined;
 }
 
 /**
