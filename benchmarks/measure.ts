@@ -55,7 +55,8 @@ export async function withService<T>(
     ANTHROPIC_API_KEY: 'sk-ant-api03-bench',
     ...env,
   });
-  const service = await createService(config, { logger: createLogger('error'), adoptQueued: false });
+  const service = await createService(config, { logger: createLogger('error') });
+  await service.begin({ adoptQueued: false });
   try {
     return await use(service, folder);
   } finally {

@@ -114,7 +114,8 @@ export async function withNodes<T>(
     ...env,
   };
   const config = loadConfig({ ...shared, CC_ROLE: workers === 0 ? 'all' : 'api' });
-  const service = await createService(config, { logger: createLogger('error'), adoptQueued: true });
+  const service = await createService(config, { logger: createLogger('error') });
+  await service.begin({ adoptQueued: true });
   const spawned = Array.from({ length: workers }, () =>
     spawn(process.execPath, [NODE_PROGRAM], {
       env: { ...shared, CC_ROLE: 'worker' },

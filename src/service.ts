@@ -39,6 +39,12 @@ export interface Service extends AsyncDisposable {
   readonly warm: Pick<WarmPool, 'open' | 'ready'>;
   /** Which credential of the operator's pays, and how it is. */
   readonly credential: Pick<OperatorCredential, 'status' | 'test'>;
+  /**
+   * Takes over what dead services left, now and from now on, takes executions from the shared queue, and keeps the store
+   * within its limits: the end of a start, which would end them if it failed. Executions that a dead service had accepted but not started are run here
+   * when `adoptQueued`; else they stay queued.
+   */
+  begin(options: { adoptQueued: boolean }): Promise<void>;
   /** A client of this service for a caller on this machine who works in `directory`, or in fresh workspaces. */
   client(directory: string | undefined): ExecutorClient;
   /** Ends every run, then everything else; every part is closed even if one fails. See `Executions.close`. */
@@ -47,15 +53,13 @@ export interface Service extends AsyncDisposable {
 
 export interface ServiceOptions {
   logger: Logger;
-  /** Whether executions that a dead service had accepted but not started are run here; else they stay queued. */
-  adoptQueued: boolean;
 }
 
 /**
- * The composition root: makes every long-lived part of a service and wires them.
+ * The composition root: makes every long-lived part of a service and wires them. Nothing is taken up until `begin`.
  * @throws ServiceError `data_folder_unusable`, `storage_newer`
  */
-export async function createService(config: Config, { logger, adoptQueued }: ServiceOptions): Promise<Service> {
+export async function createService(config: Config, { logger }: ServiceOptions): Promise<Service> {
   const instanceId = newId();
   const storage = await openStorage(config, logger);
   /** What a start that fails has to close, the last one first: a process that keeps any of it open would not end. */
@@ -90,24 +94,28 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     const { dispatcher, control } = dispatch;
     const executions: Executions = new Executions(context, { runs, dispatcher, control });
     opened.push(() => executions.close({ force: true, keepWaiting: true }));
-    const recoverOnce = (): Promise<number> =>
-      recover(context, {
-        adopt: adoptQueued ? (record) => dispatcher.dispatch(record) : undefined,
-        isLive: ({ execution, tenant }) => runs.find(execution.id, tenant) !== undefined,
-        ended: (record) => dispatcher.ended(record),
-      });
-    await recoverOnce();
-    await sweepSpares({ storage, logger }, config.dataDirectory);
-    dispatch.begin();
     const closing = new AbortController();
     const { signal } = closing;
-    const recoverAlone = () => alone(storage, instanceId, recoverOnce);
-    const recovering = repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
-    const housekeeping = keepWithinLimits(storage, config, logger)
-      .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
-      .then(() =>
-        repeatedly(() => keepWithinLimits(storage, config, logger), { everyMs: RETENTION_INTERVAL_MS, logger, signal }),
-      );
+    let underWay: Promise<void>[] = [];
+    const begin = async ({ adoptQueued }: { adoptQueued: boolean }): Promise<void> => {
+      const recoverOnce = (): Promise<number> =>
+        recover(context, {
+          adopt: adoptQueued ? (record) => dispatcher.dispatch(record) : undefined,
+          isLive: ({ id, tenant }) => runs.find(id, tenant) !== undefined,
+          ended: (record) => dispatcher.ended(record),
+        });
+      await recoverOnce();
+      await sweepSpares({ storage, logger }, config.dataDirectory);
+      dispatch.begin();
+      const recoverAlone = () => alone(storage, instanceId, recoverOnce);
+      const limit = (): Promise<void> => keepWithinLimits(storage, config, logger);
+      underWay = [
+        repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal }),
+        limit()
+          .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
+          .then(() => repeatedly(limit, { everyMs: RETENTION_INTERVAL_MS, logger, signal })),
+      ];
+    };
     const close = async (options: { force: boolean; keepWaiting?: boolean }): Promise<void> => {
       closing.abort();
       warm.stop();
@@ -116,8 +124,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
         () => dispatch.close(),
         () => warm.close(),
         async () => launchers.close(),
-        () => recovering,
-        () => housekeeping,
+        ...underWay.map((work) => () => work),
         () => paying.close(),
         () => storage.close(),
       ]);
@@ -129,6 +136,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       dataDirectory: config.dataDirectory,
       warm,
       credential: paying.operator,
+      begin,
       client: (directory) =>
         embeddedClient(
           { executions, close },

@@ -39,8 +39,11 @@ function required(read: Config | ConfigError): Config {
 
 function commandDeps(read: Config | ConfigError, version: string): Omit<CommandDeps, 'exit'> {
   const { stdin, stdout, stderr } = process;
-  const open = (from: Config): Promise<Service> =>
-    createService(from, { logger: createLogger(from.logLevel), adoptQueued: false });
+  const open = async (from: Config): Promise<Service> => {
+    const service = await createService(from, { logger: createLogger(from.logLevel) });
+    await service.begin({ adoptQueued: false });
+    return service;
+  };
   return {
     terminal: { stdin, stdout, stderr, colour: stderr.isTTY && !(read instanceof ConfigError) && read.colour },
     directory: process.cwd(),

@@ -2,6 +2,7 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { EventDataOf, EventType, StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { Storage } from '../storage/storage.ts';
+import { MAX_BATCH_BYTES, type Pending, PendingEvents } from './pending-events.ts';
 
 /** Between batches: short for the first words of an answer, longer in a flood, where each commit waits for the disk. */
 const BATCH_INTERVAL_MS = 2;
@@ -9,8 +10,6 @@ const FLOOD_INTERVAL_MS = 12;
 /** A batch of more events than this is a flood. */
 const FLOOD_EVENTS = 16;
 const RETRY_INTERVAL_MS = 500;
-const MAX_BATCH_EVENTS = 1_000;
-const MAX_BATCH_BYTES = 256 * 1024;
 /** Under it `drained` resolves. Half the disk reserve, so that what waits can be stored with the end on a full disk. */
 export const DRAINED_BELOW_BYTES = 512 * 1024;
 /** An append past it is refused. Far above `DRAINED_BELOW_BYTES`, so a writer that awaits `drained` never meets it. */
@@ -35,12 +34,6 @@ export interface EventWriterPort {
   ended: () => void;
 }
 
-interface Pending {
-  event: StoredEvent;
-  bytes: number;
-  execution: Execution | undefined;
-}
-
 interface Waiter {
   resolve: () => void;
   reject: (error: unknown) => void;
@@ -61,10 +54,9 @@ export class EventWriter {
   readonly #options: EventWriterOptions;
   readonly #idJson: string;
   #state: WriterState = { kind: 'open' };
-  #queue: Pending[] = [];
+  readonly #pending = new PendingEvents();
   #lastSeq: number;
   #storedSeq: number;
-  #pendingBytes = 0;
   #appendedBytes = 0;
   #failing = false;
   #flooded = false;
@@ -87,7 +79,7 @@ export class EventWriter {
 
   /** Bytes of events that are not stored yet. */
   get pendingBytes(): number {
-    return this.#pendingBytes;
+    return this.#pending.bytes;
   }
 
   /** Bytes of all events appended through this writer. */
@@ -111,9 +103,8 @@ export class EventWriter {
     const time = new Date().toISOString();
     const bytes = `{"executionId":${this.#idJson},"seq":${seq},"time":"${time}","type":"${type}","data":${dataJson}}`;
     const size = Buffer.byteLength(bytes);
-    this.#queue.push({ event: { seq, type, bytes }, bytes: size, execution });
+    this.#pending.add({ event: { seq, type, bytes }, bytes: size, execution });
     this.#lastSeq = seq;
-    this.#pendingBytes += size;
     this.#appendedBytes += size;
     if (type === 'execution.finished') {
       this.#state = { kind: 'finishing' };
@@ -155,9 +146,7 @@ export class EventWriter {
    */
   async discardUnstored(): Promise<number> {
     await this.#storing?.catch(() => undefined);
-    const forgotten = this.#queue.length;
-    this.#queue = [];
-    this.#pendingBytes = 0;
+    const forgotten = this.#pending.clear();
     this.#lastSeq = this.#storedSeq;
     this.#settleDrainWaiters();
     return forgotten;
@@ -179,15 +168,15 @@ export class EventWriter {
     if (this.#state.kind !== 'open') {
       throw new Error(`the log of execution ${this.#options.executionId} has its last event`);
     }
-    if (this.#pendingBytes > MAX_PENDING_BYTES) {
-      const message = `${this.#pendingBytes} bytes of events wait for the storage; no more are taken.`;
+    if (this.#pending.bytes > MAX_PENDING_BYTES) {
+      const message = `${this.#pending.bytes} bytes of events wait for the storage; no more are taken.`;
       throw new ServiceError('storage_unavailable', message);
     }
   }
 
   /** The first event after a pause goes at once, later ones together; after a failure, at a slow pace. */
   #schedule(): void {
-    if (this.#cancelScheduled !== undefined || this.#storing !== undefined || this.#queue.length === 0) {
+    if (this.#cancelScheduled !== undefined || this.#storing !== undefined || this.#pending.count === 0) {
       return;
     }
     const next = (): void => {
@@ -230,13 +219,10 @@ export class EventWriter {
     }
     this.#failing = false;
     this.#flooded = batch.length > FLOOD_EVENTS;
-    this.#queue.splice(0, batch.length);
-    for (const pending of batch) {
-      this.#pendingBytes -= pending.bytes;
-      this.#storedSeq = pending.event.seq;
-    }
+    this.#pending.remove(batch);
+    this.#storedSeq = events.at(-1)?.seq ?? this.#storedSeq;
     this.#port.stored(events);
-    if (this.#state.kind === 'finishing' && this.#queue.length === 0) {
+    if (this.#state.kind === 'finishing' && this.#pending.count === 0) {
       this.#end({ kind: 'ended' });
     }
     this.#settleDrainWaiters();
@@ -244,26 +230,17 @@ export class EventWriter {
 
   /** With the end of the run in the queue all of it is one batch, which may use the disk space held back for it. */
   #nextBatch(): Pending[] {
-    if (this.#state.kind === 'finishing' && this.#pendingBytes < 2 * DRAINED_BELOW_BYTES) {
-      return [...this.#queue];
+    if (this.#state.kind === 'finishing' && this.#pending.bytes < 2 * DRAINED_BELOW_BYTES) {
+      return this.#pending.all();
     }
-    let bytes = 0;
-    let count = 0;
-    for (const pending of this.#queue) {
-      bytes += pending.bytes;
-      if (count > 0 && (bytes > MAX_BATCH_BYTES || count >= MAX_BATCH_EVENTS)) {
-        break;
-      }
-      count += 1;
-    }
-    return this.#queue.slice(0, count);
+    return this.#pending.nextBatch();
   }
 
   #afterBatch(): void {
     if (this.#state.kind !== 'open' && this.#state.kind !== 'finishing') {
       return;
     }
-    const urgent = this.#failing || this.#pendingBytes > MAX_BATCH_BYTES || this.#state.kind === 'finishing';
+    const urgent = this.#failing || this.#pending.bytes > MAX_BATCH_BYTES || this.#state.kind === 'finishing';
     if (urgent) {
       this.#schedule();
       return;
@@ -303,7 +280,7 @@ export class EventWriter {
 
   #settleDrainWaiters(): void {
     const state = this.#state;
-    if (state.kind !== 'stale' && this.#pendingBytes >= DRAINED_BELOW_BYTES && state.kind !== 'ended') {
+    if (state.kind !== 'stale' && this.#pending.bytes >= DRAINED_BELOW_BYTES && state.kind !== 'ended') {
       return;
     }
     for (const waiter of this.#drainWaiters.splice(0)) {

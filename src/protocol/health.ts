@@ -1,7 +1,10 @@
 import { z } from 'zod';
 
-/** `draining`: it ends the runs it has and takes no more; `broken`: something it cannot do without is missing. */
-export const HealthState = z.object({ status: z.enum(['ok', 'draining', 'broken']) });
+/**
+ * `starting`: it has not taken up its work yet; `draining`: it ends the runs it has and takes no more; `broken`: something
+ * it cannot do without is missing.
+ */
+export const HealthState = z.object({ status: z.enum(['starting', 'ok', 'draining', 'broken']) });
 export type HealthState = z.infer<typeof HealthState>;
 
 const Check = z.object({ ok: z.boolean(), detail: z.string() });

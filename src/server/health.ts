@@ -11,17 +11,20 @@ const LEAST_FREE = 32 * MiB;
 /** A probe writes to the disk; how often others ask must not decide how often that happens. */
 const KEPT_MS = 1_000;
 
+/** `starting` until work is taken up, `draining` once no more is. */
+export type Phase = 'starting' | 'open' | 'draining';
+
 /** Makes what answers how the service is; one answer serves everyone who asks within a second. */
 export function healthOf(
   service: Service,
-  options: { version: string; role: Config['role']; callerCredentials: boolean; draining: AbortSignal },
+  options: { version: string; role: Config['role']; callerCredentials: boolean; phase: () => Phase },
 ): () => Promise<HealthDetail> {
-  let kept: { at: number; draining: boolean; health: Promise<HealthDetail> } | undefined;
+  let kept: { at: number; phase: Phase; health: Promise<HealthDetail> } | undefined;
   return () => {
     const now = performance.now();
-    const draining = options.draining.aborted;
-    if (kept === undefined || now - kept.at > KEPT_MS || kept.draining !== draining) {
-      kept = { at: now, draining, health: look(service, { ...options, draining }) };
+    const phase = options.phase();
+    if (kept === undefined || now - kept.at > KEPT_MS || kept.phase !== phase) {
+      kept = { at: now, phase, health: look(service, { ...options, phase }) };
     }
     return kept.health;
   };
@@ -33,8 +36,8 @@ async function look(
     version,
     role,
     callerCredentials,
-    draining,
-  }: { version: string; role: Config['role']; callerCredentials: boolean; draining: boolean },
+    phase,
+  }: { version: string; role: Config['role']; callerCredentials: boolean; phase: Phase },
 ): Promise<HealthDetail> {
   const { storage, executions, dataDirectory } = service;
   const [stored, queued, disk] = await Promise.all([
@@ -50,7 +53,7 @@ async function look(
   };
   const broken = Object.values(checks).some(({ ok }) => !ok);
   return {
-    status: draining ? 'draining' : broken ? 'broken' : 'ok',
+    status: phase !== 'open' ? phase : broken ? 'broken' : 'ok',
     version,
     role,
     checks,

@@ -42,8 +42,10 @@ export interface Server {
  */
 export async function openServer(config: Config, options: { logger: Logger; version: string }): Promise<Server> {
   const { logger, version } = options;
-  const service = await createService(config, { logger, adoptQueued: true });
+  const service = await createService(config, { logger });
   const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
+  let begun = false;
+  let app: FastifyInstance | undefined;
   try {
     const keys = new ServiceKeys({ storage: service.storage, operatorKey: config.apiKey });
     const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
@@ -58,24 +60,30 @@ export async function openServer(config: Config, options: { logger: Logger; vers
         version,
         role: config.role,
         callerCredentials: config.callerCredentials,
-        draining: draining.signal,
+        phase: () => (draining.signal.aborted ? 'draining' : begun ? 'open' : 'starting'),
       }),
       allowedOrigins: config.server.allowedOrigins,
       draining: draining.signal,
       drainMs: config.server.drainMs,
       closing: closing.signal,
     };
-    const app = await createHttpDoor(door, {
+    const http = await createHttpDoor(door, {
       ...config.server,
       routes: config.role === 'worker' ? WORKER_ROUTES : ALL_ROUTES,
     });
-    if (config.role !== 'worker') await registerWebSocket(app, door);
-    const url = await listen(app, config.server);
+    app = http;
+    if (config.role !== 'worker') await registerWebSocket(http, door);
+    // First the address: a start that fails for want of it must not have taken up what others could run.
+    const url = await listen(http, config.server);
+    await service.begin({ adoptQueued: true });
+    begun = true;
     const id = newId();
     if (config.role !== 'worker') await writeServerFile(config.dataDirectory, { url, pid: process.pid, id });
     if (config.role !== 'api') service.warm.open();
     const stopping = Promise.withResolvers<void>();
-    const ended = stopping.promise.then(() => shutDown({ id, service, app, config, logger, draining, closing, force }));
+    const ended = stopping.promise.then(() =>
+      shutDown({ id, service, app: http, config, logger, draining, closing, force }),
+    );
     return {
       url,
       lines: startupLines({ service, config, url, version, firstKey, keyFile: keyFile(config.dataDirectory) }),
@@ -87,6 +95,7 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       },
     };
   } catch (error) {
+    await app?.close();
     await service.close({ force: true, keepWaiting: true });
     throw error;
   }
@@ -107,7 +116,6 @@ async function listen(app: FastifyInstance, { host, port }: Config['server']): P
   try {
     await app.listen({ host, port });
   } catch (error) {
-    await app.close();
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     const why = Object.hasOwn(NO_ADDRESS, code) ? NO_ADDRESS[code] : undefined;
     if (why === undefined) throw error;

@@ -1,12 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
+import { z } from 'zod';
 import { type ScriptedModel, startScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import { executor } from '../support/executor.ts';
 import { fakeClaude, newMark, waitUntil, withArgument } from '../support/processes.ts';
+import { testServer } from '../support/server.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 // promise: P1 P2 P3 P4
@@ -93,6 +96,24 @@ it('accepted executions that never started stay queued, and run at the next star
   expect((await onlooker.follow(bound)).execution.outcome?.kind).toBe('cancelled');
   const adopter = await executor({ folder, adoptQueued: true, env: { CLAUDE_BIN: fakeClaude('succeeds') } });
   expect((await adopter.follow(second)).execution.outcome?.kind).toBe('succeeded');
+});
+
+it('a start that fails because its address is in use takes up nothing that waits', async () => {
+  const folder = await temporaryFolder();
+  const env = { REQUESTS: '[{"prompt":"first"},{"prompt":"second"}]', CLAUDE_BIN: fakeClaude('stalls') };
+  const { child, ids } = await servingProcess(folder, { ...env, CC_MAX_CONCURRENT: '1' });
+  await waitUntil('both are accepted', () => ids.length === 2);
+  await (await executor({ folder })).eventOf(ids[0] ?? '', 'claude.delta');
+  await killed(child);
+  const taken = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void taken.close());
+  await once(taken, 'listening');
+  const { port } = z.object({ port: z.int() }).parse(taken.address());
+  await expect(testServer({ folder, env: { CC_PORT: String(port) } })).rejects.toMatchObject({
+    code: 'address_unusable',
+  });
+  const onlooker = await executor({ folder });
+  expect((await onlooker.service.executions.get(ids[1] ?? '', CALLER)).state).toBe('queued');
 });
 
 it('a living service on the same data folder keeps its runs, and others can follow them', async () => {

@@ -52,10 +52,8 @@ export async function executor(options: ExecutorOptions = {}): Promise<Executor>
     CC_WARM_POOL: String(options.warmPool ?? 0),
     ...options.env,
   });
-  const service = await createService(config, {
-    logger: createLogger('silent'),
-    adoptQueued: options.adoptQueued ?? false,
-  });
+  const service = await createService(config, { logger: createLogger('silent') });
+  await service.begin({ adoptQueued: options.adoptQueued ?? false });
   service.warm.open();
   open.push(
     () => model.close(),

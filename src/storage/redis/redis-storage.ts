@@ -13,6 +13,7 @@ import type {
   SessionRecord,
   Storage,
   Tenant,
+  UnfinishedExecution,
 } from '../storage.ts';
 import { type Appender, createAppender } from './append.ts';
 import { Bell } from './bell.ts';
@@ -112,7 +113,7 @@ class RedisStorage implements Storage {
     return listExecutions(this.#connection, filter);
   }
 
-  listUnfinished(): Promise<ExecutionRecord[]> {
+  listUnfinished(): Promise<UnfinishedExecution[]> {
     return listUnfinished(this.#connection);
   }
 
