@@ -55,6 +55,8 @@ export interface Config {
   readonly maxLineBytes: number;
   readonly maxLogBytes: number;
   readonly retention: { readonly logDays: number; readonly recordDays: number; readonly maxLogBytes: number };
+  /** Every secret among the settings, so that none reaches a log line. */
+  readonly secrets: readonly string[];
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** False where NO_COLOR asks for none. */
   readonly colour: boolean;
@@ -166,10 +168,28 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       recordDays: settings.CC_RECORD_RETENTION_DAYS,
       maxLogBytes: settings.CC_RETENTION_BYTES,
     },
+    secrets: SECRETS.flatMap((name) => secretParts(env[name])),
     logLevel: settings.CC_LOG_LEVEL,
     colour: env.NO_COLOR === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });
+}
+
+/** What is secret in a value: of a URL its password, else all of it. */
+function secretParts(value: string | undefined): string[] {
+  if (value === undefined) return [];
+  if (!/^[a-z]+:\/\//.test(value) || !URL.canParse(value)) return [value];
+  const { password } = new URL(value);
+  return password === '' ? [] : [password, decoded(password)];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
 }
 
 /** What stands in the files that `…_FILE` variables name, under the names of the variables they stand for. */
