@@ -19,7 +19,7 @@ const MAX_REMEMBERED = 10_000;
 
 export interface Paying {
   access: GatewayAccess;
-  operator: OperatorCredential;
+  credential: Pick<OperatorCredential, 'status' | 'test'> & { announce(): Promise<void> };
   /** Whether some run could be paid for here. */
   possible: boolean;
   close(): Promise<void>;
@@ -34,7 +34,8 @@ interface Parts {
 
 /** Who pays for model calls: the gateway, the operator's credential, limits of spend, and envelopes of callers' credentials. */
 export async function openPaying(config: Config, { found, storage, instanceId, logger }: Parts): Promise<Paying> {
-  const publish = (): void => void publishStatus(config, { operator, storage, instanceId });
+  const announce = (): Promise<void> => publishStatus(config, { operator, storage, instanceId });
+  const publish = (): void => void announce();
   const operator = new OperatorCredential({
     found,
     attempt: (credential) => tryCredential({ upstream: config.upstream, credential, proxy: config.proxy }),
@@ -62,7 +63,7 @@ export async function openPaying(config: Config, { found, storage, instanceId, l
   publish();
   return {
     access: { gateway, operator: operator.access, envelopes },
-    operator,
+    credential: { status: () => operator.status(), test: () => operator.test(), announce },
     possible: found.ok || envelopes !== undefined,
     close: async () => {
       clearInterval(publishing);

@@ -38,7 +38,10 @@ export interface Service extends AsyncDisposable {
   /** The processes started ahead; there are none until `warm.open()` is called. */
   readonly warm: Pick<WarmPool, 'open' | 'ready'>;
   /** Which credential of the operator's pays, and how it is. */
-  readonly credential: Pick<OperatorCredential, 'status' | 'test'>;
+  readonly credential: Pick<OperatorCredential, 'status' | 'test'> & {
+    /** Tells the other nodes through the store how it is. */
+    announce(): Promise<void>;
+  };
   /**
    * Takes over what dead services left, now and from now on, takes executions from the shared queue, and keeps the store
    * within its limits: the end of a start, which would end them if it failed. Executions that a dead service had accepted but not started are run here
@@ -135,7 +138,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
       binary,
       dataDirectory: config.dataDirectory,
       warm,
-      credential: paying.operator,
+      credential: paying.credential,
       begin,
       client: (directory) =>
         embeddedClient(

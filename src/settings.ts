@@ -1,7 +1,9 @@
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { CALLER_SETTINGS } from './caller-settings.ts';
+import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
+import { OPERATOR_TENANT } from './protocol/tenant.ts';
 
 const whole = (min: number, max: number) =>
   z
@@ -20,18 +22,20 @@ const dollars = z
 
 const upstreamUrl = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' });
 
-const lentWorkspaces = z.string().transform((value, context) => {
-  const lent: Record<string, string> = {};
-  for (const entry of value.split(',').filter((part) => part.trim() !== '')) {
-    const [name, path] = entry.split('=', 2).map((part) => part.trim());
-    if (!name || !path || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name) || !isAbsolute(path)) {
-      context.addIssue({
-        code: 'custom',
-        message: `has the entry ${entry}; write name=/absolute/path, separated by commas`,
-      });
+/** `name=/path` for the operator's own tenant, `name@tenant=/path` for another. */
+const LENT = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z0-9][a-z0-9._-]{0,62}))?=(\/.*)$/;
+
+const lentWorkspaces = z.string().transform((value, context): LentWorkspaces => {
+  const lent: Record<string, Record<string, string>> = {};
+  for (const entry of value.split(',').map((part) => part.trim())) {
+    if (entry === '') continue;
+    const [, name, tenant = OPERATOR_TENANT, path] = LENT.exec(entry) ?? [];
+    if (name === undefined || path === undefined) {
+      const message = `has the entry ${entry}; write name=/absolute/path or name@tenant=/absolute/path, separated by commas`;
+      context.addIssue({ code: 'custom', message });
       return z.NEVER;
     }
-    lent[name] = path;
+    lent[tenant] = { ...lent[tenant], [name]: path };
   }
   return lent;
 });
@@ -97,6 +101,7 @@ export const SETTINGS = {
     help: 'A key of your own choice, 32 characters or more. Unset: one is made at the first start.',
   },
   CC_API_KEY_FILE: secretFile('CC_API_KEY'),
+  ...CALLER_SETTINGS,
   CC_URL: {
     schema: z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }).optional(),
     example: '',
@@ -226,7 +231,7 @@ export const SETTINGS = {
   CC_WORKSPACES: {
     schema: lentWorkspaces.default({}),
     example: '',
-    help: 'Directories lent to callers by name: name=/path,other=/path.',
+    help: 'Directories lent to callers by name: name=/path, and name@tenant=/path for another tenant than local.',
   },
   CC_MAX_CONCURRENT: {
     schema: whole(1, 10_000).default(() => availableParallelism() * 4),

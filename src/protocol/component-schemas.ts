@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EXECUTION_EXAMPLE, PROBLEM_EXAMPLE, REQUEST_EXAMPLE } from './contract-examples.ts';
 import { FIELD_TEXTS } from './contract-texts.ts';
+import { AuthStatus, CredentialStatus, NodeCredential } from './credential-status.ts';
 import { EVENT_DATA, EVENT_TYPES, ExecutionEvent } from './events.ts';
 import { Execution, ExecutionResult, ExecutionState, Outcome, Reason, Usage } from './execution.ts';
 import { ExecutionRequest, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES } from './execution-request.ts';
@@ -15,6 +16,18 @@ import {
   WorkspaceEntry,
   WrittenFile,
 } from './http-schemas.ts';
+import {
+  IssuedToken,
+  KeyLimits,
+  KeyList,
+  MadeKey,
+  NewKey,
+  Revocation,
+  Rotation,
+  ServiceKey,
+  TokenRequest,
+} from './key-schemas.ts';
+import { KEY_INPUT_TEXTS } from './key-texts.ts';
 import { Problem } from './problem.ts';
 import { OUTPUT_TEXTS, SCHEMA_TEXTS } from './schema-texts.ts';
 
@@ -24,7 +37,7 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema;
 type Direction = 'input' | 'output';
 
 const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>>> = {
-  input: { ExecutionRequest, InputBody },
+  input: { ExecutionRequest, InputBody, NewKey, KeyLimits, Rotation, TokenRequest, Revocation },
   output: {
     Execution,
     ExecutionState,
@@ -39,6 +52,13 @@ const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>
     WorkspaceEntry,
     WrittenFile,
     UnpackedArchive,
+    ServiceKey,
+    MadeKey,
+    KeyList,
+    IssuedToken,
+    AuthStatus,
+    NodeCredential,
+    CredentialStatus,
     HealthState,
     HealthDetail,
     Welcome,
@@ -56,6 +76,7 @@ const NO_NAMES = z.registry<{ id?: string }>();
 const TEXTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   ExecutionRequest: FIELD_TEXTS,
   InputBody: { text: 'What the user says next: 1 byte to 4 MiB of UTF-8.' },
+  ...KEY_INPUT_TEXTS,
   ...OUTPUT_TEXTS,
 };
 

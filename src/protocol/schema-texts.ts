@@ -1,3 +1,4 @@
+import { CREDENTIAL_OUTPUT_TEXTS, CREDENTIAL_SCHEMA_TEXTS } from './credential-texts.ts';
 import type { ExecutionEvent } from './events.ts';
 import type { Execution, ExecutionResult, Outcome, Usage } from './execution.ts';
 import type { HealthDetail, HealthState } from './health.ts';
@@ -10,6 +11,7 @@ import type {
   WorkspaceEntry,
   WrittenFile,
 } from './http-schemas.ts';
+import { KEY_OUTPUT_TEXTS, KEY_SCHEMA_TEXTS } from './key-texts.ts';
 import type { Problem } from './problem.ts';
 
 /** What each named schema is. */
@@ -29,8 +31,10 @@ export const SCHEMA_TEXTS: Readonly<Record<string, string>> = {
   WorkspaceEntry: 'A file or folder of a workspace.',
   WrittenFile: 'A file as it was written.',
   UnpackedArchive: 'What an archive held.',
+  ...KEY_SCHEMA_TEXTS,
+  ...CREDENTIAL_SCHEMA_TEXTS,
   HealthState: 'How the service is.',
-  HealthDetail: 'How the service is, and each thing that it depends on; told to those with a key.',
+  HealthDetail: 'How the service is, and each thing that it depends on; told to the operator.',
   Welcome: 'Where everything is.',
   Problem: 'A refusal (RFC 9457). `code` is what programs act on.',
 };
@@ -111,6 +115,8 @@ export const OUTPUT_TEXTS = {
   },
   WrittenFile: { path: 'From the root of the workspace.', size: 'In bytes.' },
   UnpackedArchive: { files: 'How many files.', directories: 'How many folders.', bytes: 'All files together.' },
+  ...KEY_OUTPUT_TEXTS,
+  ...CREDENTIAL_OUTPUT_TEXTS,
   HealthState: {
     status: '`draining`: it ends the runs it has and takes no more. `broken`: something it needs is missing.',
   },
@@ -143,6 +149,7 @@ export const OUTPUT_TEXTS = {
     firstSeq: 'With `truncated_before`: the first event still kept.',
     lastSeq: 'With `cursor_in_future`: the newest event.',
     state: 'With `conflict`: the state that does not allow it.',
+    scope: 'With `forbidden`: the scope that is missing.',
   },
 } as const satisfies {
   Execution: Record<keyof Execution, string>;

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { keyFile, ServiceKeys } from '../auth/service-keys.ts';
+import { keyFile } from '../auth/key-file.ts';
 import type { Config } from '../config.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
@@ -9,11 +9,15 @@ import { newId } from '../protocol/ids.ts';
 import { openApi } from '../protocol/openapi.ts';
 import { openRpc } from '../protocol/openrpc.ts';
 import { createService } from '../service.ts';
+import { openDoorProblem } from '../setting-conflicts.ts';
 import type { Door } from '../transport/door.ts';
 import { createHttpDoor } from '../transport/http/http-door.ts';
 import { registerWebSocket } from '../transport/websocket/plugin.ts';
 import { createWorkspaces } from '../workspaces/workspaces.ts';
+import { authStatusOf } from './auth-status.ts';
 import { healthOf } from './health.ts';
+import { openCallerCredentials } from './open-caller-credentials.ts';
+import { openCallers } from './open-callers.ts';
 import { writeServerFile } from './server-file.ts';
 import { shutDown } from './shut-down.ts';
 import { endingLine, startupLines } from './startup-lines.ts';
@@ -42,17 +46,29 @@ export interface Server {
  */
 export async function openServer(config: Config, options: { logger: Logger; version: string }): Promise<Server> {
   const { logger, version } = options;
+  const exposed = config.auth.on ? undefined : openDoorProblem(config.server.host);
+  if (exposed !== undefined) throw new ServiceError('address_unusable', exposed);
   const service = await createService(config, { logger });
   const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
   let begun = false;
   let app: FastifyInstance | undefined;
   try {
-    const keys = new ServiceKeys({ storage: service.storage, operatorKey: config.apiKey });
+    const claude = await openCallerCredentials(config, service);
+    const { callers, keys } = await openCallers(config, {
+      storage: service.storage,
+      claude: config.callerCredentials ? claude : undefined,
+      logger,
+    });
     const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
     const door: Door = {
       executions: service.executions,
       workspaces: createWorkspaces(workspacesOptions(config)),
-      keys,
+      callers,
+      keyStorage: service.storage,
+      paying: {
+        status: authStatusOf(service, config, claude.account),
+        resetMaxAccount: () => claude.account.reset(),
+      },
       logger,
       version,
       documents: { openApi: openApi(version), openRpc: openRpc(version) },
@@ -63,6 +79,7 @@ export async function openServer(config: Config, options: { logger: Logger; vers
         phase: () => (draining.signal.aborted ? 'draining' : begun ? 'open' : 'starting'),
       }),
       allowedOrigins: config.server.allowedOrigins,
+      open: !config.auth.on,
       draining: draining.signal,
       drainMs: config.server.drainMs,
       closing: closing.signal,

@@ -237,12 +237,12 @@ function describeNext(
 describeOld('SQLite', sqliteOfLayout1);
 describeNext('SQLite', {
   mark: SCHEMA_VERSION + 1,
-  readable: () => sqliteOfNextLayout(2),
+  readable: () => sqliteOfNextLayout(SCHEMA_VERSION),
   unreadable: [() => sqliteOfNextLayout(SCHEMA_VERSION + 1), () => sqliteOfNextLayout(undefined)],
 });
 
 test('SQLite: what a later table keeps of an execution goes with it, and a new execution has the default', async () => {
-  const store = await sqliteOfNextLayout(2);
+  const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   const storage = await opened(store);
   const { execution } = (await storage.createExecution(recordOf(), eventOf(1))).record;
   await storage.deleteExecution('local', FINISHED);
@@ -252,7 +252,7 @@ test('SQLite: what a later table keeps of an execution goes with it, and a new e
 
 test('a service that is rolled back ends what a dead later one ran, starts nothing it does not know, and serves the rest', async () => {
   const folder = await temporaryFolder();
-  const store = await sqliteOfNextLayout(2);
+  const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   await mkdir(join(folder, 'data'));
   await copyFile(store.file, join(folder, 'data', 'store.sqlite'));
   const env = { CC_RETENTION_DAYS: '36500', CC_RECORD_RETENTION_DAYS: '36500', CLAUDE_BIN: fakeClaude('succeeds') };

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { newId } from '../../src/protocol/ids.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import { eventOf, eventsOf, executionOf, finishedOf, finishOf, recordOf, sessionOf } from './execution-records.ts';
+import { describeKeys } from './storage-conformance-keys.ts';
 import { describeRemoval } from './storage-conformance-removal.ts';
 
 const ALL = { after: 0, limit: 1_000, maxBytes: 1024 * 1024 };
@@ -329,5 +330,6 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
     });
   });
 
+  describeKeys(adapter, () => open());
   describeRemoval(adapter, { storage: () => storage, create, appendTo, seqs });
 }

@@ -1,8 +1,7 @@
-import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/observability/logger.ts';
 import { redactor } from '../../src/observability/redact.ts';
+import { recordedLog } from '../support/recorded-log.ts';
 
 const CANARIES = {
   apiKey: 'sk-ant-api03-Canary_AAAA-1111',
@@ -16,21 +15,10 @@ const CANARIES = {
 };
 const NEEDLES = ['Canary', 'Q2FuYXJ5', 'eyJjYW5hcnki'];
 
-function recorded(secrets: readonly string[]): { logger: ReturnType<typeof createLogger>; text: () => string } {
-  let text = '';
-  const destination = new Writable({
-    write(chunk, _encoding, done) {
-      text += String(chunk);
-      done();
-    },
-  });
-  return { logger: createLogger('trace', { secrets, destination }), text: () => text };
-}
-
 test.each(Object.entries(CANARIES))(
   '%s is found at any depth, in messages, in errors and in their causes',
   (_, canary) => {
-    const { logger, text } = recorded([CANARIES.chosen]);
+    const { logger, text } = recordedLog([CANARIES.chosen]);
     const cause = new Error(`cause ${canary}`);
     logger.info({ a: { b: { c: [{ deep: canary, [canary]: 1 }] } } }, `message ${canary} end`);
     logger.error(

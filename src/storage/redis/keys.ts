@@ -1,6 +1,6 @@
 /**
- * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but the heartbeats
- * and the days of spend ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but heartbeats,
+ * revoked tokens and days of spend ever expires. A tenant is written in percent-encoding, so that it holds no colon.
  *
  * | key | kind | holds |
  * | --- | --- | --- |
@@ -18,7 +18,11 @@
  * | `cce:session:TENANT:ID` | hash | a session's document, and its directory |
  * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
  * | `cce:claims:ID` | set | the keys that an execution holds |
- * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:service-keys` | hash | the API keys by id of which no more is kept than layout 1 knew |
+ * | `cce:api-keys` | hash | all other API keys by id |
+ * | `cce:key-uses` | hash | the last use of each key |
+ * | `cce:denied-tokens:TENANT` | sorted set | tokens that were revoked, by the time of their end, in ms; expires with the last |
+ * | `cce:secret:NAME` | string | a secret that all nodes share |
  * | `cce:service-values` | hash | values of the whole service by name |
  * | `cce:envelopes` | hash | id of an unfinished execution → its caller's credential, encrypted |
  * | `cce:spend:DAY` | hash, 8 days | `spent NAME` and `reserved NAME` of each counter |
@@ -40,6 +44,8 @@ export const KEYS = {
   logBytes: 'cce:log-bytes',
   directories: 'cce:directories',
   serviceKeys: 'cce:service-keys',
+  apiKeys: 'cce:api-keys',
+  keyUses: 'cce:key-uses',
   instances: 'cce:instances',
   serviceValues: 'cce:service-values',
   envelopes: 'cce:envelopes',
@@ -100,6 +106,14 @@ export function claimsKey(executionId: string): string {
 /** @param day a UTC day, such as `2030-01-31` */
 export function spendKey(day: string): string {
   return `cce:spend:${day}`;
+}
+
+export function deniedTokensKey(tenant: string): string {
+  return `cce:denied-tokens:${scopeOf(tenant)}`;
+}
+
+export function secretKey(name: string): string {
+  return `cce:secret:${name}`;
 }
 
 export function instanceKey(id: string): string {

@@ -1,12 +1,12 @@
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
 import type {
   Append,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
-  KeyRecord,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -29,7 +29,19 @@ import { removeCreated } from './remove-execution.ts';
 import { applyRetention, deleteExecution } from './retention.ts';
 import { checkSchema } from './schema.ts';
 import { checkServer } from './server-check.ts';
-import { addFirstKey, getKey, replaceKeys } from './service-keys.ts';
+import {
+  addFirstKey,
+  addKey,
+  changeKey,
+  denyToken,
+  getKey,
+  isTokenDenied,
+  keepSecret,
+  listKeys,
+  noteKeyUse,
+  removeKeys,
+  replaceKeys,
+} from './service-keys.ts';
 import { getValue, keepValue, listNotes, publishNote, replaceValue } from './service-values.ts';
 import { getSession, putSession } from './sessions.ts';
 import { readSpend, reserveSpend, settleSpend } from './spend.ts';
@@ -164,12 +176,20 @@ class RedisStorage implements Storage {
     return this.#instances.alive(instanceId);
   }
 
-  addFirstKey(key: KeyRecord): Promise<boolean> {
+  addFirstKey(key: BareKey): Promise<boolean> {
     return addFirstKey(this.#connection, key);
   }
 
-  replaceKeys(key: KeyRecord): Promise<void> {
+  replaceKeys(key: BareKey): Promise<void> {
     return replaceKeys(this.#connection, key);
+  }
+
+  addKey(key: KeyRecord): Promise<void> {
+    return addKey(this.#connection, key);
+  }
+
+  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
+    return changeKey(this.#connection, before, after);
   }
 
   getKey(id: string): Promise<KeyRecord | undefined> {
@@ -206,6 +226,30 @@ class RedisStorage implements Storage {
 
   listNotes(): Promise<InstanceNote[]> {
     return listNotes(this.#connection, this.#instances.grace);
+  }
+
+  listKeys(tenant: string | undefined): Promise<UsedKey[]> {
+    return listKeys(this.#connection, tenant);
+  }
+
+  removeKeys(ids: readonly string[]): Promise<void> {
+    return removeKeys(this.#connection, ids);
+  }
+
+  noteKeyUse(id: string, at: string): Promise<void> {
+    return noteKeyUse(this.#connection, id, at);
+  }
+
+  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
+    return denyToken(this.#connection, { tenant, tokenId, until });
+  }
+
+  isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
+    return isTokenDenied(this.#connection, { tenant, tokenId });
+  }
+
+  keepSecret(name: string, secret: string): Promise<string> {
+    return keepSecret(this.#connection, name, secret);
   }
 
   applyRetention(limits: RetentionLimits): Promise<RetentionReport> {

@@ -79,6 +79,17 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX sessions_by_directory ON sessions (directory);
   CREATE TABLE keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
   `,
+  // Keys that layout 2 would take for unlimited ones stand where it does not look.
+  `
+  CREATE TABLE api_keys (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, created_at TEXT NOT NULL, document TEXT NOT NULL) STRICT;
+  CREATE TABLE key_uses (id TEXT PRIMARY KEY, last_used_at TEXT NOT NULL) STRICT;
+  CREATE TABLE denied_tokens (tenant TEXT NOT NULL, token_id TEXT NOT NULL, until INTEGER NOT NULL,
+    PRIMARY KEY (tenant, token_id)) STRICT, WITHOUT ROWID;
+  CREATE INDEX denied_tokens_by_end ON denied_tokens (until);
+  CREATE TABLE secrets (name TEXT PRIMARY KEY, secret TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
+  INSERT OR REPLACE INTO layout VALUES (1, 2);
+  `,
   PAYER_SCHEMA,
 ];
 

@@ -2,13 +2,13 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
 import type {
   Append,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
-  KeyRecord,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -26,6 +26,7 @@ import { Instances } from './instances.ts';
 import { createKeyTable, type KeyTable } from './keys.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
+import { createSecretTable, type SecretTable } from './secrets.ts';
 import { createServiceValueTable, type ServiceValueTable } from './service-values.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
 import { createSpendTable, type SpendTable } from './spend.ts';
@@ -58,6 +59,7 @@ class SqliteStorage implements Storage {
   readonly #sessions: SessionTable;
   readonly #claims: ClaimTable;
   readonly #keys: KeyTable;
+  readonly #secrets: SecretTable;
   readonly #spend: SpendTable;
   readonly #values: ServiceValueTable;
   readonly #retention: Retention;
@@ -75,6 +77,7 @@ class SqliteStorage implements Storage {
     this.#sessions = createSessionTable(db);
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
     this.#keys = createKeyTable(db);
+    this.#secrets = createSecretTable(db);
     this.#spend = createSpendTable(db);
     this.#values = createServiceValueTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
@@ -158,12 +161,20 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#instances.alive(instanceId));
   }
 
-  addFirstKey(key: KeyRecord): Promise<boolean> {
+  addFirstKey(key: BareKey): Promise<boolean> {
     return this.#queue.submit(() => this.#keys.addFirst(key));
   }
 
-  replaceKeys(key: KeyRecord): Promise<void> {
+  replaceKeys(key: BareKey): Promise<void> {
     return this.#queue.submit(() => this.#keys.replaceAll(key));
+  }
+
+  addKey(key: KeyRecord): Promise<void> {
+    return this.#queue.submit(() => this.#keys.add(key));
+  }
+
+  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
+    return this.#queue.submit(() => this.#keys.change(before, after));
   }
 
   async getKey(id: string): Promise<KeyRecord | undefined> {
@@ -200,6 +211,30 @@ class SqliteStorage implements Storage {
 
   listNotes(): Promise<InstanceNote[]> {
     return this.#queue.submit(() => this.#values.notes((instanceId) => this.#instances.alive(instanceId)));
+  }
+
+  async listKeys(tenant: string | undefined): Promise<UsedKey[]> {
+    return this.#read(() => this.#keys.list(tenant));
+  }
+
+  removeKeys(ids: readonly string[]): Promise<void> {
+    return this.#queue.submit(() => this.#keys.remove(ids));
+  }
+
+  noteKeyUse(id: string, at: string): Promise<void> {
+    return this.#queue.submit(() => this.#keys.noteUse(id, at));
+  }
+
+  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
+    return this.#queue.submit(() => this.#secrets.deny(tenant, tokenId, until));
+  }
+
+  async isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
+    return this.#read(() => this.#secrets.isDenied(tenant, tokenId));
+  }
+
+  keepSecret(name: string, secret: string): Promise<string> {
+    return this.#queue.submit(() => this.#secrets.keep(name, secret));
   }
 
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {

@@ -1,16 +1,22 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth/principal.ts';
+import type { Caller } from '../../executions/new-execution.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { RouteName } from '../../protocol/http-routes.ts';
+import { callerFrom } from '../caller.ts';
 import type { Call } from './call.ts';
 
 /** What answers each route of the table: a value to be sent as JSON, a stream or text, or nothing more to send. */
 export type Routes = { [N in RouteName]: (call: Call<N>) => Promise<unknown> };
 
-export function callerOf({ principal }: { principal: Principal | undefined }): { tenant: string } {
+export function principalOf({ principal }: { principal: Principal | undefined }): Principal {
   if (principal === undefined) throw new Error('this route is open, and asks for a caller');
-  return { tenant: principal.tenant };
+  return principal;
+}
+
+export function callerOf(call: { principal: Principal | undefined }): Caller {
+  return callerFrom(principalOf(call));
 }
 
 export function wantsEventStream({ headers }: FastifyRequest): boolean {
@@ -32,6 +38,13 @@ export function openEventStream(reply: FastifyReply): ServerResponse {
   reply.raw.writeHead(200);
   reply.raw.flushHeaders();
   return reply.raw;
+}
+
+/** Aborts when the whole answer is sent, or its client gone. */
+export function answered({ raw }: FastifyReply): AbortSignal {
+  const over = new AbortController();
+  raw.once('close', () => over.abort());
+  return over.signal;
 }
 
 export function invalid(path: string, message: string): ServiceError {
