@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { seenInRuns } from '../../src/doctor/check-credential.ts';
 import { AuthStatus, type CredentialStatus } from '../../src/protocol/credential-status.ts';
 import { recordedLog } from '../support/recorded-log.ts';
 import { type TestServer, testServer } from '../support/server.ts';
@@ -61,9 +62,14 @@ test('one that a run finds refused makes the service not ready, until the model 
       credential: { ok: false, detail: expect.stringContaining('the model API refuses it; make a new API key') },
     });
   expect(log.text()).toContain('the model API refused the Claude credential');
+  const doctor = () => seenInRuns({ dataDirectory: `${at.folder}/data` });
+  await expect
+    .poll(doctor)
+    .toMatchObject([{ state: 'warn', detail: expect.stringContaining('was refused (HTTP 401)') }]);
   refuses = false;
   expect((await at.run({ prompt: 'Hi' })).outcome?.kind).toBe('succeeded');
   expect(await credentialOf(at)).toMatchObject({ state: 'ok', lastRefusal });
+  expect(await doctor()).toEqual([]);
   await expect.poll(() => readiness(at), { timeout: 3_000 }).toMatchObject({ status: 200 });
 });
 
