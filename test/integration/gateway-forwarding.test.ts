@@ -138,6 +138,21 @@ test('an upstream with a path in front keeps it', async () => {
   expect(paths).toEqual(['/proxy/claude/v1/messages?beta=true']);
 });
 
+test.each([
+  [
+    429,
+    { 'retry-after': '7', 'anthropic-ratelimit-unified-status': 'rejected', 'anthropic-ratelimit-requests-limit': '5' },
+  ],
+  [529, { 'x-should-retry': 'true', 'request-id': 'req_1' }],
+])('a refusal of the upstream with %d comes back as it was, with its headers', async (status, headers) => {
+  const { gateway, token, calls } = await setup([{ kind: 'http_error', status, message: 'its own words', headers }]);
+  const response = await ask(gateway.baseUrl, token);
+  expect(response.status).toBe(status);
+  expect(Object.fromEntries(response.headers)).toMatchObject(headers);
+  expect(await response.json()).toMatchObject({ error: { message: 'its own words' } });
+  await expect.poll(() => calls).toMatchObject([{ status, refusal: null, detail: null, costUsd: 0 }]);
+});
+
 test('a unix socket serves the same runs, is private, and replaces the one a killed service left', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'cc-gw-'));
   closing.push(() => rm(directory, { recursive: true }));
