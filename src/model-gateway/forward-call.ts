@@ -173,7 +173,7 @@ async function passOn(
   response.writeHead(given.status, headers);
   response.flushHeaders();
   for await (const chunk of given.body) {
-    const bytes = Buffer.from(chunk);
+    const bytes: Buffer = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
     progress.firstByteAt ??= Date.now();
     progress.meter?.feed(bytes);
     if (!response.write(bytes)) {
