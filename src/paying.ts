@@ -42,6 +42,8 @@ export async function openPaying(config: Config, { found, storage, instanceId, l
     onChange: publish,
     logger,
   });
+  const { source, description, problem } = operator.status();
+  if (config.role !== 'api') logger.info({ source, description, problem }, 'the Claude credential of the operator');
   const keyLimits = remembered(async (keyId: string) => (await storage.getKey(keyId))?.limits?.spendUsdPerDay);
   const spend = new DailySpend({
     storage,

@@ -10,7 +10,7 @@ import type { GatewayAccess } from './run-context.ts';
  * for a caller's that cannot be had.
  */
 export function payerOf(
-  { operator, envelopes }: GatewayAccess,
+  { operator, envelopes }: Pick<GatewayAccess, 'operator' | 'envelopes'>,
   { execution, tenant, envelope }: ExecutionRecord,
 ): { credential: GatewayCredential } | { problem: string } {
   if (envelope === undefined) return paysByItself(tenant) ? { problem: LOST } : operator;

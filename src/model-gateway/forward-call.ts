@@ -139,7 +139,6 @@ async function refusalBefore(
   if (admission === undefined) return undefined;
   if (admission.kind !== 'admitted') return admission;
   progress.admission = admission;
-  signal.throwIfAborted();
   return undefined;
 }
 

@@ -9,6 +9,7 @@ import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { executor } from '../support/executor.ts';
 import { gatewayRun } from '../support/gateway-run.ts';
+import { callsTo, testServer } from '../support/server.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const BODY = JSON.stringify({
@@ -155,4 +156,17 @@ test('a run of a tenant whose limit is reached ends at once as failed for its bu
   expect(execution.outcome?.message).toMatch(/this tenant may spend in a day is reached: 0\.\d+ USD .* It resets at/);
   expect(events.find(({ type }) => type === 'model.called')?.data).toMatchObject({ status: 402, refusal: 'spend' });
   expect(at.model.requests).toHaveLength(asked);
+});
+
+test('a key has a limit of its own, and the run of another key of the same tenant goes on', async () => {
+  const at = await testServer({ script: [{ kind: 'text', text: 'Hello', usage: { inputTokens: 100_000 } }] });
+  const scopes = ['executions:read', 'executions:write'];
+  const make = async (limits?: object): Promise<string> =>
+    (await (await at.call('/v1/keys', { json: { name: 'k', scopes, ...(limits && { limits }) } })).json()).key;
+  const limited = callsTo(at.url, await make({ spendUsdPerDay: 0.1 }));
+  const free = callsTo(at.url, await make());
+  expect((await limited.run({ prompt: 'One' })).outcome?.kind).toBe('succeeded');
+  const message = expect.stringContaining('this key may spend in a day is reached');
+  expect((await limited.run({ prompt: 'Two' })).outcome).toMatchObject({ kind: 'failed', reason: 'budget', message });
+  expect((await free.run({ prompt: 'Three' })).outcome?.kind).toBe('succeeded');
 });

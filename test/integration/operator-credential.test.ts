@@ -16,9 +16,10 @@ async function readiness({
 }
 
 test('exactly one wins, and the first lines and the status say which, without its secret', async () => {
-  const at = await testServer({
-    env: { CLAUDE_CODE_OAUTH_TOKEN: 'sk-ant-oat01-second', CC_CLAUDE_CREDENTIALS: '/none' },
-  });
+  const log = recordedLog();
+  const env = { CLAUDE_CODE_OAUTH_TOKEN: 'sk-ant-oat01-second', CC_CLAUDE_CREDENTIALS: '/none' };
+  const at = await testServer({ env, logger: log.logger });
+  expect(log.text()).toContain('"description":"an API key (ANTHROPIC_API_KEY)"');
   const lines = at.server.lines.join('\n');
   expect(lines).toContain('credential  an API key (ANTHROPIC_API_KEY)');
   expect(lines).not.toContain('sk-ant');
