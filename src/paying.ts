@@ -66,7 +66,7 @@ export async function openPaying(config: Config, { found, storage, instanceId, l
   return {
     access: { gateway, operator: operator.access, envelopes },
     credential: { status: () => operator.status(), test: () => operator.test(), announce },
-    possible: found.ok || envelopes !== undefined,
+    possible: found.ok || (config.callerCredentials && found.source === null),
     close: async () => {
       clearInterval(publishing);
       await gateway.close();

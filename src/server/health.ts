@@ -84,11 +84,10 @@ function toRun({ binary, credential }: Service, callerCredentials: boolean): { c
  * run comes to prove it. A usage limit passes by itself, and callers are told by their runs.
  */
 function credentialCheck(credential: Service['credential'], callerCredentials: boolean): Check {
-  const { state, kind, problem, lastRefusal, lastTest } = credential.status();
+  const { state, kind, source, problem, lastRefusal, lastTest } = credential.status();
   switch (state) {
     case 'missing':
-      if (callerCredentials && problem?.code === 'missing')
-        return { ok: true, detail: 'none; callers bring their own' };
+      if (callerCredentials && source === null) return { ok: true, detail: 'none; callers bring their own' };
       return { ok: false, detail: problem?.message ?? 'There is no Claude credential.' };
     case 'refused': {
       void credential.test();

@@ -102,6 +102,11 @@ describe('a Claude credential of the caller’s own', () => {
     expect((await callsTo(second.url, ALICE).get(id)).id).toBe(id);
   });
 
+  test('does not make a service ready whose operator has set a credential that cannot be used', async () => {
+    const at = await server({ env: { ANTHROPIC_API_KEY: '', CC_CLAUDE_CREDENTIALS: '/no/such/login.json' } });
+    expect((await fetch(`${at.url}/health/ready`)).status).toBe(503);
+  });
+
   test('pays also where the operator has none, and the service is ready all the same', async () => {
     const at = await server({ env: { ANTHROPIC_API_KEY: '' } });
     expect((await fetch(`${at.url}/health/ready`)).status).toBe(200);
