@@ -16,6 +16,11 @@ export interface Config {
     readonly home: string;
     readonly allowMax: boolean;
   };
+  /** Whether a caller's own Claude credential is a key. */
+  readonly callerCredentials: boolean;
+  readonly envelopeKey: string | undefined;
+  /** US dollars for each tenant. */
+  readonly spendPerDayUsd: number | undefined;
   readonly upstream: string;
   readonly proxy: Readonly<{ httpsProxy?: string; httpProxy?: string; noProxy?: string }>;
   readonly dataDirectory: string;
@@ -67,6 +72,8 @@ export interface Config {
   readonly maxLineBytes: number;
   readonly maxLogBytes: number;
   readonly retention: { readonly logDays: number; readonly recordDays: number; readonly maxLogBytes: number };
+  /** Every secret among the settings, so that none reaches a log line. */
+  readonly secrets: readonly string[];
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** False where NO_COLOR asks for none. */
   readonly colour: boolean;
@@ -87,7 +94,7 @@ export class ConfigError extends Error {
 
 /** Each has a variable beside it, with `_FILE` behind its name, which names a file that holds the value. */
 const SECRETS = [
-  ...['CC_API_KEY', 'CC_JWT_SECRET', 'CC_JWT_PUBLIC_KEY'],
+  ...['CC_API_KEY', 'CC_JWT_SECRET', 'CC_JWT_PUBLIC_KEY', 'CC_ENVELOPE_KEY'],
   ...['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', 'REDIS_URL'],
 ];
 const MAX_SECRET_BYTES = 64 * 1024;
@@ -127,6 +134,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       home,
       allowMax: settings.CC_ALLOW_MAX !== 'off',
     },
+    callerCredentials: settings.CC_CALLER_CREDENTIALS === 'on',
+    envelopeKey: settings.CC_ENVELOPE_KEY,
+    spendPerDayUsd: settings.CC_SPEND_PER_DAY_USD,
     upstream: settings.ANTHROPIC_BASE_URL,
     proxy: {
       ...given('httpsProxy', settings.HTTPS_PROXY ?? env.https_proxy),
@@ -171,10 +181,28 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       recordDays: settings.CC_RECORD_RETENTION_DAYS,
       maxLogBytes: settings.CC_RETENTION_BYTES,
     },
+    secrets: SECRETS.flatMap((name) => secretParts(env[name])),
     logLevel: settings.CC_LOG_LEVEL,
     colour: env.NO_COLOR === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });
+}
+
+/** What is secret in a value: of a URL its password, else all of it. */
+function secretParts(value: string | undefined): string[] {
+  if (value === undefined) return [];
+  if (!/^[a-z]+:\/\//.test(value) || !URL.canParse(value)) return [value];
+  const { password } = new URL(value);
+  return password === '' ? [] : [password, decoded(password)];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
 }
 
 function issuerOf(settings: Settings): Config['auth']['issuer'] {

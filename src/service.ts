@@ -10,7 +10,6 @@ import { EventLog } from './event-log/event-log.ts';
 import { Executions } from './executions/executions.ts';
 import type { Caller } from './executions/new-execution.ts';
 import { recover } from './executions/recovery.ts';
-import type { GatewayAccess } from './executions/run-context.ts';
 import { removeFoldersOf } from './executions/run-directories.ts';
 import { Runs } from './executions/runs.ts';
 import { StartGate } from './executions/start-gate.ts';
@@ -18,7 +17,8 @@ import { sweepSpares } from './executions/warm-place.ts';
 import { WarmPool } from './executions/warm-pool.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
-import { startModelGateway } from './model-gateway/model-gateway.ts';
+import type { OperatorCredential } from './model-gateway/operator-credential.ts';
+import { openPaying } from './paying.ts';
 import { newId } from './protocol/ids.ts';
 import { makeDataFolder } from './storage/make-folder.ts';
 import { openRedisStorage } from './storage/redis/redis-storage.ts';
@@ -37,8 +37,11 @@ export interface Service extends AsyncDisposable {
   readonly dataDirectory: string;
   /** The processes started ahead; there are none until `warm.open()` is called. */
   readonly warm: Pick<WarmPool, 'open' | 'ready'>;
-  /** Which credential pays, or why there is none. */
-  readonly credential: { kind: 'api_key' | 'max' } | { problem: string };
+  /** Which credential of the operator's pays, and how it is. */
+  readonly credential: Pick<OperatorCredential, 'status' | 'test'> & {
+    /** Tells the other nodes through the store how it is. */
+    announce(): Promise<void>;
+  };
   /**
    * Takes over what dead services left, now and from now on, takes executions from the shared queue, and keeps the store
    * within its limits: the end of a start, which would end them if it failed. Executions that a dead service had accepted but not started are run here
@@ -71,8 +74,9 @@ export async function createService(config: Config, { logger }: ServiceOptions):
       storage.registerInstance(instanceId),
     ]);
     if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
-    const access = await openGateway(config, { found, logger });
-    opened.push(async () => (access.open ? access.gateway.close() : undefined));
+    const paying = await openPaying(config, { found, storage, instanceId, logger });
+    opened.push(() => paying.close());
+    const { access } = paying;
     const launchers = new SpareLauncher();
     opened.push(async () => launchers.close());
     const settings = { ...config, instanceId, serviceUid: process.getuid?.() };
@@ -86,7 +90,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
       runs,
       instanceId,
       logger,
-      canRun: binary.usable && access.open,
+      canRun: binary.usable && paying.possible,
       onControl: (request) => executions.controlHere(request),
     });
     opened.push(() => dispatch.close());
@@ -124,7 +128,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
         () => warm.close(),
         async () => launchers.close(),
         ...underWay.map((work) => () => work),
-        async () => (access.open ? access.gateway.close() : undefined),
+        () => paying.close(),
         () => storage.close(),
       ]);
     };
@@ -134,7 +138,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
       binary,
       dataDirectory: config.dataDirectory,
       warm,
-      credential: access.open ? { kind: access.credentialKind } : { problem: access.problem },
+      credential: paying.credential,
       begin,
       client: (directory) =>
         embeddedClient(
@@ -187,22 +191,6 @@ export async function operatorCredential(config: Config): Promise<CredentialFoun
       return { exitCode: ended.exitCode ?? null, stderr: ended.stderr };
     },
   });
-}
-
-async function openGateway(
-  config: Config,
-  { found, logger }: { found: CredentialFound; logger: Logger },
-): Promise<GatewayAccess> {
-  if (!found.ok) return { open: false, problem: found.problem.message };
-  const { credential } = found;
-  const gateway = await startModelGateway({
-    upstream: config.upstream,
-    credential,
-    proxy: config.proxy,
-    logger,
-    listen: { host: '127.0.0.1', port: 0 },
-  });
-  return { open: true, gateway, credentialKind: credential.kind };
 }
 
 /** Does something again and again until `signal` aborts; one time that fails does not end it. */

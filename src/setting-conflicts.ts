@@ -31,6 +31,17 @@ function shownRole({ CC_ROLE: role, REDIS_URL: url }: ReadSettings): string[] {
   return [`CC_ROLE is ${role}, which needs REDIS_URL: roles share a store and a queue`];
 }
 
+function sharedEnvelopes({
+  CC_CALLER_CREDENTIALS: callers,
+  REDIS_URL: url,
+  CC_ENVELOPE_KEY: key,
+}: ReadSettings): string[] {
+  if (callers !== 'on' || url === undefined || key !== undefined) return [];
+  return [
+    'CC_CALLER_CREDENTIALS is on with REDIS_URL, which needs CC_ENVELOPE_KEY, the same on every node; make one with: openssl rand -base64 48',
+  ];
+}
+
 function openDoors({ CC_AUTH, CC_HOST = '', CC_TRUST_PROXY = false }: ReadSettings): string[] {
   if (CC_AUTH !== 'off') return [];
   const reachable = openDoorProblem(CC_HOST);
@@ -68,6 +79,7 @@ function ownIssuer(settings: ReadSettings): string[] {
 const CHECKS: readonly { reads: readonly (keyof ReadSettings)[]; find(settings: ReadSettings): string[] }[] = [
   { reads: ['CC_ISOLATION'], find: builtLevel },
   { reads: ['CC_ROLE', 'REDIS_URL'], find: shownRole },
+  { reads: ['CC_CALLER_CREDENTIALS', 'REDIS_URL', 'CC_ENVELOPE_KEY'], find: sharedEnvelopes },
   { reads: ['CC_AUTH', 'CC_HOST', 'CC_TRUST_PROXY'], find: openDoors },
   { reads: ['CC_API_KEY'], find: chosenKey },
   { reads: ['CC_JWT_ISSUER', 'CC_JWT_AUDIENCE', 'CC_JWT_JWKS', 'CC_JWT_PUBLIC_KEY'], find: ownIssuer },

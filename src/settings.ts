@@ -15,6 +15,11 @@ const whole = (min: number, max: number) =>
 const milliseconds = whole(1, 30 * 24 * 3600 * 1000);
 const MiB = 1024 * 1024;
 
+const dollars = z
+  .string()
+  .regex(/^\d{1,9}(\.\d{1,6})?$/, { error: 'is not an amount such as 20 or 0.5' })
+  .transform(Number);
+
 const upstreamUrl = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' });
 
 /** `name=/path` for the operator's own tenant, `name@tenant=/path` for another. */
@@ -148,6 +153,22 @@ export const SETTINGS = {
     schema: z.enum(['on', 'off']).default('on'),
     example: 'on',
     help: 'off refuses every Claude Max credential.',
+  },
+  CC_CALLER_CREDENTIALS: {
+    schema: z.enum(['on', 'off']).default('off'),
+    example: 'off',
+    help: 'on takes a Claude credential of the caller as their key: it then pays for their runs.',
+  },
+  CC_ENVELOPE_KEY: {
+    schema: z.string().min(32, { error: 'is shorter than 32 characters' }).max(4096).optional(),
+    example: '',
+    help: 'Encrypts credentials of callers that wait; the same on every node. Needed with REDIS_URL; else one is made.',
+  },
+  CC_ENVELOPE_KEY_FILE: secretFile('CC_ENVELOPE_KEY'),
+  CC_SPEND_PER_DAY_USD: {
+    schema: dollars.optional(),
+    example: '',
+    help: 'What each tenant may spend in a UTC day, in US dollars. Unset: any amount.',
   },
   ANTHROPIC_BASE_URL: {
     schema: upstreamUrl.default('https://api.anthropic.com'),

@@ -4,9 +4,11 @@ import { MAX_TOKEN_SECONDS } from '../protocol/key-schemas.ts';
 import type { Scope } from '../protocol/scopes.ts';
 import { OPERATOR_TENANT } from '../protocol/tenant.ts';
 import type { KeyStorage } from '../storage/key-storage.ts';
+import type { CallerCredentials } from './caller-credential.ts';
 import { type IssuerTokensOptions, MAX_ISSUER_SECONDS, verifyIssuerToken } from './issuer-tokens.ts';
 import { sha256 } from './key-secret.ts';
 import { OWN_ISSUER, OwnTokens } from './own-tokens.ts';
+import { PresentedCredential } from './presented-credential.ts';
 import { isOperator, type Principal, requireAccess } from './principal.ts';
 import type { ServiceKeys } from './service-keys.ts';
 import { looksLikeToken, MAX_TOKEN_LENGTH, readToken, type TokenParts } from './token-form.ts';
@@ -18,6 +20,8 @@ export interface CallersOptions {
   jwtSecret: string;
   /** The operator's own issuer. */
   issuer: Omit<IssuerTokensOptions, 'storage'> | undefined;
+  /** Takes callers' own Claude credentials; undefined where they are no keys. */
+  claude: Pick<CallerCredentials, 'verify'> | undefined;
   /** Whether a caller without a key is the operator; for loopback alone. */
   open: boolean;
 }
@@ -35,11 +39,12 @@ export class Callers {
 
   /**
    * Who presents this; undefined for what opens nothing, and for nothing unless the doors are open.
-   * @throws ServiceError `storage_unavailable`
+   * @throws ServiceError `storage_unavailable`; for a Claude credential those of `CallerCredentials.verify`
    */
   async verify(presented: string | undefined): Promise<Principal | undefined> {
     if (presented === undefined) return this.#options.open ? OPEN : undefined;
     if (presented.length > MAX_TOKEN_LENGTH) return undefined;
+    if (PresentedCredential.parse(presented) !== undefined) return this.#options.claude?.verify(presented);
     return looksLikeToken(presented) ? this.#verifyToken(presented) : this.#options.keys.verify(presented);
   }
 

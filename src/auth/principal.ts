@@ -2,6 +2,7 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { KeyLimits } from '../protocol/key-schemas.ts';
 import { type Access, grants, isScope, type Scope } from '../protocol/scopes.ts';
 import { OPERATOR_TENANT } from '../protocol/tenant.ts';
+import type { PresentedCredential } from './presented-credential.ts';
 
 /** Who is calling, once what was presented has said so. */
 export interface Principal {
@@ -10,8 +11,13 @@ export interface Principal {
   /** Which key it was, as logs may name it: the id of a service key, `CC_API_KEY`, or `issuer:SUBJECT`. */
   keyId: string;
   scopes: readonly Scope[];
-  /** A service key; a token that the service made for one; a token of the operator's issuer; nobody, where keys are off. */
-  kind: 'key' | 'token' | 'issuer' | 'open';
+  /**
+   * A service key; a token that the service made for one; a token of the operator's issuer; a Claude credential of the
+   * caller's own; nobody, where keys are off.
+   */
+  kind: 'key' | 'token' | 'issuer' | 'claude' | 'open';
+  /** With `claude`: what pays for the caller's runs. */
+  credential?: PresentedCredential;
   /** What the key may use up; null for no limits of its own. */
   limits: KeyLimits | null;
   /** From when on it opens nothing, in ms since 1970; undefined for never. */

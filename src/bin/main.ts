@@ -40,7 +40,7 @@ function required(read: Config | ConfigError): Config {
 function commandDeps(read: Config | ConfigError, version: string): Omit<CommandDeps, 'exit'> {
   const { stdin, stdout, stderr } = process;
   const open = async (from: Config): Promise<Service> => {
-    const service = await createService(from, { logger: createLogger(from.logLevel) });
+    const service = await createService(from, { logger: createLogger(from.logLevel, { secrets: from.secrets }) });
     await service.begin({ adoptQueued: false });
     return service;
   };

@@ -9,7 +9,7 @@ export async function startServer(
   options: { host?: string; port?: number; version: string },
 ): Promise<RunningServer> {
   const { version, ...address } = options;
-  const logger = createLogger(config.logLevel);
+  const logger = createLogger(config.logLevel, { secrets: config.secrets });
   const server = await openServer({ ...config, server: { ...config.server, ...address } }, { logger, version });
   const ended = server.ended.then(
     () => 0,

@@ -3,13 +3,14 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findClaude } from '../claude/binary.ts';
 import type { CredentialFound } from '../model-gateway/credential.ts';
-import { tryCredential } from '../model-gateway/try-credential.ts';
+import type { tryCredential } from '../model-gateway/try-credential.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Finding } from '../protocol/finding.ts';
 import type { LentWorkspaces } from '../protocol/lent-workspaces.ts';
 import { OPERATOR_TENANT } from '../protocol/tenant.ts';
 import { SCHEMA_VERSION } from '../storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
+import { checkCredential, seenInRuns } from './check-credential.ts';
 import { checkLauncher, checkRunUser } from './check-launcher.ts';
 
 const LOW_DISK_BYTES = 1024 ** 3;
@@ -37,7 +38,8 @@ export async function diagnose(config: Examined, options: DiagnoseOptions): Prom
     ['claude', () => claude(config)],
     ['storage', () => storage(config)],
     ['disk', () => disk(config)],
-    ['credential', () => credential(config, options)],
+    ['credential', () => checkCredential(config, options)],
+    ['credential', () => seenInRuns(config)],
     ['launcher', async () => [await checkLauncher()]],
     ['run user', () => runUser(config)],
     ['isolation', async () => [isolation()]],
@@ -107,42 +109,6 @@ async function disk({ dataDirectory }: Examined): Promise<Omit<Finding, 'name'>[
 /** The folder itself, or the one in which it would be made. */
 function nearestFolder(path: string): string {
   return existsSync(path) ? path : nearestFolder(dirname(path));
-}
-
-async function credential(
-  config: Examined,
-  { online, findCredential }: DiagnoseOptions,
-): Promise<Omit<Finding, 'name'>[]> {
-  const found = await findCredential();
-  if (!found.ok) return [{ state: 'problem', detail: found.problem.message }];
-  const { validUntil } = found.credential;
-  const until = validUntil === undefined ? '' : `, valid until ${new Date(validUntil).toISOString()}`;
-  const detail = `${found.credential.describe()}${until}`;
-  if (!online) return [{ state: 'ok', detail: `${detail}; not tried` }];
-  const tried = await tryCredential({ upstream: config.upstream, credential: found.credential, proxy: config.proxy });
-  switch (tried.answer) {
-    case 'accepted':
-      return [{ state: 'ok', detail: `${detail}; ${new URL(config.upstream).host} accepts it` }];
-    case 'refused':
-      return [
-        {
-          state: 'problem',
-          detail: `${detail}; ${new URL(config.upstream).host} refuses it (${tried.detail})`,
-          repair:
-            found.credential.kind === 'max'
-              ? 'make a new one with `claude setup-token`, or log in again'
-              : 'make a new API key in the console',
-        },
-      ];
-    default:
-      return [
-        {
-          state: 'warn',
-          detail: `${detail}; could not be tried: ${tried.detail}`,
-          repair: 'check the network, ANTHROPIC_BASE_URL and HTTPS_PROXY',
-        },
-      ];
-  }
 }
 
 function isolation(): Omit<Finding, 'name'> {

@@ -6,6 +6,8 @@ import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import { newId } from '../protocol/ids.ts';
 import { type LentWorkspaces, lentDirectory } from '../protocol/lent-workspaces.ts';
 import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
+import { NO_ENVELOPE_KEY } from './credential-envelope.ts';
+import type { GatewayAccess } from './run-context.ts';
 import { sessionFolder, workspaceFolder } from './run-directories.ts';
 import type { SpareNames } from './warm-place.ts';
 
@@ -13,6 +15,16 @@ import type { SpareNames } from './warm-place.ts';
 export interface Caller {
   tenant: Tenant;
   directory?: string;
+  /** The key that asks, to whose spend the run counts. */
+  keyId?: string;
+  /** The caller's own Claude credential, which then pays in place of the operator's. */
+  credential?: CallerCredential;
+}
+
+/** A Claude credential that a caller has presented. Nothing but `reveal` gives it away. */
+export interface CallerCredential {
+  readonly kind: 'api_key' | 'max';
+  reveal(): string;
 }
 
 export interface NewExecutionSettings {
@@ -31,8 +43,14 @@ export interface NewExecutionSettings {
 export async function newExecution(
   request: ExecutionRequest,
   caller: Caller,
-  { storage, settings, spare }: { storage: Storage; settings: NewExecutionSettings; spare?: SpareNames | undefined },
+  parts: {
+    storage: Storage;
+    settings: NewExecutionSettings;
+    access: Pick<GatewayAccess, 'envelopes'>;
+    spare?: SpareNames | undefined;
+  },
 ): Promise<{ record: ExecutionRecord; session: SessionRecord }> {
+  const { storage, settings, access, spare } = parts;
   const id = newId();
   const runId = spare?.runId ?? id;
   const now = new Date().toISOString();
@@ -94,8 +112,24 @@ export async function newExecution(
     instanceId: settings.instanceId,
     fence: 1,
     requestHash: requestHash(request),
+    ...payment(id, caller, access),
   };
   return { record, session: sessionRecord };
+}
+
+/**
+ * Who pays: the key it counts to, and the caller's own credential as it waits with the execution.
+ * @throws ServiceError `credential_unusable` where there is no key to seal it with
+ */
+function payment(
+  executionId: string,
+  { tenant, keyId, credential }: Caller,
+  { envelopes }: Pick<GatewayAccess, 'envelopes'>,
+): Pick<ExecutionRecord, 'keyId' | 'envelope'> {
+  const counted = keyId === undefined ? {} : { keyId };
+  if (credential === undefined) return counted;
+  if (envelopes === undefined) throw new ServiceError('credential_unusable', NO_ENVELOPE_KEY);
+  return { ...counted, envelope: envelopes.seal(credential.reveal(), { executionId, tenant }) };
 }
 
 /** Where a run works. */

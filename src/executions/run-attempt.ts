@@ -4,6 +4,8 @@ import { decideOutcome, type Stop, toExecutionResult } from '../claude/outcome.t
 import { type ClaudeProcess, startClaude } from '../claude/process.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import type { LaunchFailure } from '../isolation/launch-failure.ts';
+import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
+import type { ModelGateway } from '../model-gateway/model-gateway.ts';
 import type { Outcome } from '../protocol/execution.ts';
 import { type CallWatch, watchCalls } from './call-watch.ts';
 import { Conversation } from './conversation.ts';
@@ -11,19 +13,21 @@ import type { LiveExecution } from './live-execution.ts';
 import { canStore, readLines } from './read-lines.ts';
 import type { RunContext } from './run-context.ts';
 import { type AttemptPlace, hasTranscript, MAX_PROCESSES, writeOptionFiles } from './run-directories.ts';
+import { payerOf } from './run-payer.ts';
 import { awaitExit, stopProcess } from './stop-process.ts';
 import type { Spare } from './warm-spare.ts';
 import { takeSpare } from './warm-take.ts';
 
-type Ready = { binary: string; version: string; access: Extract<RunContext['access'], { open: true }> };
+type Ready = { binary: string; version: string; gateway: ModelGateway; credential: GatewayCredential };
 
 /** One Claude process for one prompt, from its start to its verified death. Never throws for what Claude does. */
 export async function runAttempt(context: RunContext, live: LiveExecution, place: AttemptPlace): Promise<Outcome> {
   const { binary, access } = context;
   if (live.stop !== undefined) return stoppedBefore(live.stop);
   if (!binary.usable) return notStarted('cli_missing', binary.problem);
-  if (!access.open) return notStarted('auth_failed', access.problem);
-  const ready: Ready = { binary: binary.path, version: binary.version, access };
+  const payer = payerOf(access, live.record);
+  if ('problem' in payer) return notStarted('auth_failed', payer.problem);
+  const ready: Ready = { binary: binary.path, version: binary.version, gateway: access.gateway, ...payer };
   const spare = await takeSpare(context, live, place);
   const warm = spare === undefined ? undefined : await runWarm(context, { live, ready, spare });
   if (warm !== undefined) return warm;
@@ -42,7 +46,7 @@ async function runCold(
     return stoppedBefore(live.stop);
   }
   context.warm.runStarts();
-  const token = ready.access.gateway.issueToken();
+  const token = ready.gateway.issueToken();
   try {
     return await metered(context, { live, ready, token }, async (calls) => {
       const claude = await start(context, { live, place, token, ready });
@@ -78,11 +82,13 @@ async function metered<T>(
   { live, ready, token }: { live: LiveExecution; ready: Ready; token: string },
   run: (calls: CallWatch) => Promise<T>,
 ): Promise<T> {
-  const { gateway } = ready.access;
+  const { gateway, credential } = ready;
   const calls = watchCalls(context, live);
   const { maxBudgetUsd } = live.record.request;
   gateway.attach(token, {
     executionId: live.execution.id,
+    credential,
+    payer: { tenant: live.record.tenant, keyId: live.record.keyId },
     spentUsd: live.spentUsd,
     onCall: calls.onCall,
     ...(maxBudgetUsd === undefined ? {} : { maxBudgetUsd }),
@@ -112,7 +118,7 @@ async function start(
     session: { id: sessionId, resume: await hasTranscript(directories.config, sessionId) },
     directories,
     runId: live.record.runId,
-    gateway: { baseUrl: ready.access.gateway.baseUrl, token, credentialKind: ready.access.credentialKind },
+    gateway: { baseUrl: ready.gateway.baseUrl, token, credentialKind: ready.credential.kind },
     inherited: context.settings.inherited,
   });
   return startClaude({

@@ -12,10 +12,10 @@ import type { SpareNames } from './warm-place.ts';
  * @throws ServiceError `idempotency_conflict` when that one was asked for something else; those of `newExecution`
  */
 export async function storeExecution(
-  { storage, settings }: RunContext,
+  { storage, settings, access }: RunContext,
   { request, caller, spare }: { request: ExecutionRequest; caller: Caller; spare: SpareNames | undefined },
 ): Promise<{ created: boolean; record: ExecutionRecord }> {
-  const { record, session } = await newExecution(request, caller, { storage, settings, spare });
+  const { record, session } = await newExecution(request, caller, { storage, settings, access, spare });
   const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), session);
   if (created) return { created, record };
   refuseOther(stored, record.requestHash);

@@ -39,17 +39,15 @@ export class WarmPool {
   #claims: 'possible' | 'refused' = 'possible';
 
   constructor(context: WarmContext, size: number) {
-    const { defaultModel } = context.settings;
-    const usual = profileOf(parseExecutionRequest({ prompt: 'x' }), { tenant: 'local' }, defaultModel);
-    if (usual === undefined) throw new Error('A run with default options must be one that can be started ahead');
     this.#context = context;
+    const usual = this.#profileOf(parseExecutionRequest({ prompt: 'x' }), { tenant: 'local' });
     this.#size = size;
     this.#wishes = new WarmWishes(size, usual);
   }
 
   open(): void {
-    const { access, binary } = this.#context;
-    if (this.#state !== 'unopened' || this.#size === 0 || !access.open || !binary.usable) return;
+    const { binary } = this.#context;
+    if (this.#state !== 'unopened' || this.#size === 0 || !binary.usable) return;
     this.#state = 'open';
     this.#looking = setInterval(() => this.#refill(), LOOK_EVERY_MS).unref();
     this.#refill();
@@ -70,7 +68,7 @@ export class WarmPool {
     accept: (spare: Spare | undefined, keep: () => void) => Promise<T>,
   ): Promise<T> {
     if (this.#state !== 'open') return accept(undefined, () => {});
-    const profile = profileOf(run.request, run.caller, this.#context.settings.defaultModel);
+    const profile = this.#profileOf(run.request, run.caller);
     const spare = run.atOnce && profile !== undefined ? this.#take(profile) : undefined;
     let kept = false;
     try {
@@ -129,6 +127,12 @@ export class WarmPool {
     for (const spare of this.#lent) this.#track(this.abandon(spare));
     await this.#refilling;
     while (this.#ending.size > 0) await Promise.all(this.#ending);
+  }
+
+  #profileOf(request: ExecutionRequest, caller: Caller): WarmProfile | undefined {
+    const { access, settings } = this.#context;
+    const operatorKind = 'credential' in access.operator ? access.operator.credential.kind : undefined;
+    return profileOf(request, caller, { defaultModel: settings.defaultModel, operatorKind });
   }
 
   #take(profile: WarmProfile): Spare | undefined {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { initializeMessage, optionArguments } from '../claude/command.ts';
 import { outputContract } from '../claude/structured-output.ts';
+import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { Tenant } from '../storage/storage.ts';
 import type { Caller } from './new-execution.ts';
@@ -13,6 +14,8 @@ export interface WarmProfile {
   kind: 'fresh' | 'named';
   tenant: Tenant;
   model: string;
+  /** Which variable its token stands in; the token itself is given a payer when a run takes the process. */
+  credentialKind: GatewayCredential['kind'];
   /** The options of the run; its prompt is not in it. */
   request: ExecutionRequest;
   /** The first line it is sent. */
@@ -22,16 +25,22 @@ export interface WarmProfile {
 }
 
 /** The profile of a run; `undefined` for one that has to be started for itself. */
-export function profileOf(request: ExecutionRequest, caller: Caller, defaultModel: string): WarmProfile | undefined {
+export function profileOf(
+  request: ExecutionRequest,
+  caller: Caller,
+  { defaultModel, operatorKind }: { defaultModel: string; operatorKind: GatewayCredential['kind'] | undefined },
+): WarmProfile | undefined {
   const { sessionId, workspace, env, mcpServers, outputSchema } = request;
   if (sessionId !== undefined || env !== undefined || mcpServers !== undefined) return undefined;
   if (workspace === undefined ? caller.directory !== undefined : workspace.startsWith('lent:')) return undefined;
+  const credentialKind = caller.credential?.kind ?? operatorKind;
+  if (credentialKind === undefined) return undefined;
   const kind = workspace === undefined ? 'fresh' : 'named';
   const { tenant } = caller;
   const model = request.model ?? defaultModel;
   const schema = outputSchema === undefined ? undefined : outputContract(outputSchema).cliSchema;
   const initialize = initializeMessage(request, schema);
-  const shared = JSON.stringify([kind, tenant, optionArguments(request, model), initialize]);
+  const shared = JSON.stringify([kind, tenant, credentialKind, optionArguments(request, model), initialize]);
   const key = createHash('sha256').update(shared).digest('base64');
-  return { kind, tenant, model, request: { ...request, prompt: '' }, initialize, key };
+  return { kind, tenant, model, credentialKind, request: { ...request, prompt: '' }, initialize, key };
 }

@@ -16,7 +16,7 @@ export type WarmContext = Pick<RunContext, 'access' | 'binary' | 'logger' | 'set
 export async function startSpare(context: WarmContext, profile: WarmProfile): Promise<Spare | undefined> {
   const { access, binary, settings } = context;
   const { dataDirectory, instanceId, runUid, serviceUid } = settings;
-  if (!binary.usable || !access.open) return undefined;
+  if (!binary.usable) return undefined;
   const { tenant, request, model } = profile;
   const names = { runId: newId(), sessionId: newId(), tenant, instanceId };
   const place = {
@@ -40,7 +40,7 @@ export async function startSpare(context: WarmContext, profile: WarmProfile): Pr
       session: { id: names.sessionId, resume: false, claimed },
       directories: claimed ? { ...directories, workspace: directories.home } : directories,
       runId: names.runId,
-      gateway: { baseUrl: access.gateway.baseUrl, token, credentialKind: access.credentialKind },
+      gateway: { baseUrl: access.gateway.baseUrl, token, credentialKind: profile.credentialKind },
       inherited: settings.inherited,
     });
     const limits = identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } };

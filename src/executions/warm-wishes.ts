@@ -6,12 +6,12 @@ const FORGOTTEN_AFTER_MS = 10 * 60_000;
 /** The profiles that runs asked for lately, which tell what the next ones will ask for. */
 export class WarmWishes {
   readonly #size: number;
-  readonly #fallback: WarmProfile;
+  readonly #fallback: WarmProfile | undefined;
   /** Oldest first. */
   readonly #wished = new Map<string, { profile: WarmProfile; at: number }>();
 
-  /** @param fallback what is kept ready while nothing was asked for */
-  constructor(size: number, fallback: WarmProfile) {
+  /** @param fallback what is kept ready while nothing was asked for; nothing when undefined */
+  constructor(size: number, fallback: WarmProfile | undefined) {
     this.#size = size;
     this.#fallback = fallback;
   }
@@ -33,7 +33,8 @@ export class WarmWishes {
     for (const [key, { at }] of this.#wished) if (at < since) this.#wished.delete(key);
     const wished = [...this.#wished.values()].map(({ profile }) => profile).reverse();
     const possible = wished.filter(isPossible);
-    const profiles = possible.length === 0 ? [this.#fallback] : possible;
+    const fallback = this.#fallback === undefined ? [] : [this.#fallback];
+    const profiles = possible.length === 0 ? fallback : possible;
     const each = Math.floor(this.#size / profiles.length);
     const rest = this.#size % profiles.length;
     return profiles.map((profile, at) => ({ profile, count: each + (at < rest ? 1 : 0) }));

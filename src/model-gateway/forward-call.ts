@@ -10,13 +10,17 @@ import { refuse } from './refusal.ts';
 import type { RequestBodies } from './request-body.ts';
 import type { RunAccount } from './run-account.ts';
 import { readingCost } from './run-account.ts';
+import { type Admission, estimateUsd, type SpendPort } from './spend-port.ts';
 import { SseMeter } from './sse-meter.ts';
 import type { Upstream, UpstreamAnswer } from './upstream.ts';
 import type { Reading } from './usage-reading.ts';
 
-/** Bodies up to this size are looked into for the model's name, which only failed calls need from there. */
+/** Bodies up to this size are looked into for the model's name and `max_tokens`, which tell what a call may cost. */
 const MAX_PARSED_REQUEST_BYTES = 4 * 1024 * 1024;
-const RequestedModel = z.looseObject({ model: z.string() });
+const Requested = z.looseObject({
+  model: z.string().nullable().catch(null),
+  max_tokens: z.number().nullable().catch(null),
+});
 
 const NOTHING_READ: Reading = { model: null, usage: NO_USAGE, stopReason: null, estimated: false };
 
@@ -31,21 +35,25 @@ interface Progress {
   requestId: string | null;
   firstByteAt: number | null;
   refusal: ModelCall['refusal'];
+  detail: string | null;
   end: ModelCall['end'];
   meter: Meter | undefined;
   requestedModel: string | null;
+  admission: Admission & { kind: 'admitted' };
 }
+
+/** Nothing was held back for the call. */
+const NOT_COUNTED: Progress['admission'] = { kind: 'admitted', settle: () => {} };
 
 export interface ForwardDeps {
   upstream: Upstream;
   bodies: RequestBodies;
-  /** The upstream refused the credential, or it could not be had. */
-  onCredentialRefused(status: number): void;
+  spend: SpendPort | undefined;
 }
 
 /**
- * One call of a run, from its headers to its record: refused over the budget, else passed on with the operator's
- * credential and streamed back as it comes. The upstream call ends when the client leaves; the client's connection
+ * One call of a run, from its headers to its record: refused over the budget or a limit of the day, else passed on with
+ * the credential that pays and streamed back as it comes. The upstream call ends when the client leaves; the client's connection
  * breaks when the upstream's does.
  */
 export async function forwardCall(
@@ -56,8 +64,8 @@ export async function forwardCall(
   const startedAt = Date.now();
   const leaving = new AbortController();
   const progress: Progress = {
-    ...{ status: null, requestId: null, firstByteAt: null, refusal: null, end: 'complete' },
-    ...{ meter: undefined, requestedModel: null },
+    ...{ status: null, requestId: null, firstByteAt: null, refusal: null, detail: null, end: 'complete' },
+    ...{ meter: undefined, requestedModel: null, admission: NOT_COUNTED },
   };
   const open = {
     reading: () => readingOf(progress),
@@ -73,7 +81,9 @@ export async function forwardCall(
   } catch (error) {
     failed(response, { progress, error, clientLeft: leaving.signal.aborted });
   } finally {
-    account.settle(open, callOf({ account, path, progress, startedAt }));
+    const call = callOf({ account, path, progress, startedAt });
+    progress.admission.settle(call.costUsd);
+    account.settle(open, call);
   }
 }
 
@@ -88,28 +98,61 @@ async function answer(
     return;
   }
   try {
-    progress.requestedModel = requestedModel(read.body);
-    if (path === '/v1/messages' && account.budgetSpent) {
-      progress.refusal = 'budget';
-      progress.status = refuse(response, 'budget', budgetMessage(account));
+    const requested = requestedOf(read.body);
+    progress.requestedModel = requested.model;
+    const refusal =
+      path === '/v1/messages' ? await refusalBefore(deps, { account, progress, requested, signal }) : undefined;
+    if (refusal !== undefined) {
+      refuseCall(response, progress, refusal);
       return;
     }
+    const { credential } = account.run;
     const target = request.url ?? path;
-    const given = await deps.upstream.send({ target, headers: request.headersDistinct, body: read.body, signal });
+    const sent = { target, headers: request.headersDistinct, body: read.body, signal };
+    const given = await deps.upstream.send(sent, credential);
     if (given.kind === 'no_credential') {
-      progress.refusal = 'credential';
-      progress.status = refuse(response, 'credential', given.message);
-      deps.onCredentialRefused(progress.status);
+      credential.witness?.({ status: 401, headers: {} });
+      refuseCall(response, progress, { kind: 'credential', message: given.message });
       return;
     }
-    await passOn(deps, { given, response, signal }, { path, progress });
+    credential.witness?.(given);
+    await passOn({ given, response, signal }, { path, progress });
   } finally {
     deps.bodies.release(read.body);
   }
 }
 
+interface Requested {
+  model: string | null;
+  maxTokens: number | null;
+  bodyBytes: number;
+}
+
+/** Why a call is not made; what is held back for one that is made stands in `progress`. */
+async function refusalBefore(
+  { spend }: ForwardDeps,
+  asked: { account: RunAccount; progress: Progress; requested: Requested; signal: AbortSignal },
+): Promise<{ kind: 'budget' | 'spend' | 'spend_unknown'; message: string } | undefined> {
+  const { account, progress, requested, signal } = asked;
+  if (account.budgetSpent) return { kind: 'budget', message: budgetMessage(account) };
+  const admission = await spend?.admit(account.run.payer, estimateUsd(requested), signal);
+  if (admission === undefined) return undefined;
+  if (admission.kind !== 'admitted') return admission;
+  progress.admission = admission;
+  return undefined;
+}
+
+function refuseCall(
+  response: ServerResponse,
+  progress: Progress,
+  { kind, message }: { kind: NonNullable<ModelCall['refusal']>; message: string },
+): void {
+  progress.refusal = kind;
+  progress.detail = message;
+  progress.status = refuse(response, kind, message);
+}
+
 async function passOn(
-  deps: ForwardDeps,
   exchange: { given: UpstreamAnswer & { kind: 'answer' }; response: ServerResponse; signal: AbortSignal },
   { path, progress }: { path: ModelPath; progress: Progress },
 ): Promise<void> {
@@ -121,7 +164,6 @@ async function passOn(
     // The CLI would try an API key again for three minutes (measured with 2.1.330).
     headers['x-should-retry'] = 'false';
     progress.refusal = 'credential';
-    deps.onCredentialRefused(given.status);
   }
   if (given.status === 200 && path === '/v1/messages') {
     const streamed = String(given.headers['content-type'] ?? '').includes('text/event-stream');
@@ -130,7 +172,7 @@ async function passOn(
   response.writeHead(given.status, headers);
   response.flushHeaders();
   for await (const chunk of given.body) {
-    const bytes = Buffer.from(chunk);
+    const bytes: Buffer = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
     progress.firstByteAt ??= Date.now();
     progress.meter?.feed(bytes);
     if (!response.write(bytes)) {
@@ -173,6 +215,7 @@ function callOf(done: { account: RunAccount; path: ModelPath; progress: Progress
     estimated: reading.estimated,
     stopReason: reading.stopReason,
     refusal: progress.refusal,
+    detail: progress.detail,
     end: progress.end,
     startedAt: new Date(startedAt).toISOString(),
     firstByteMs: progress.firstByteAt === null ? null : progress.firstByteAt - startedAt,
@@ -190,11 +233,10 @@ function budgetMessage(account: RunAccount): string {
   return `The budget of this execution (${account.run.maxBudgetUsd} USD) is spent: ${spent} USD so far.`;
 }
 
-function requestedModel(body: Buffer): string | null {
-  if (body.length > MAX_PARSED_REQUEST_BYTES) {
-    return null;
-  }
-  return RequestedModel.safeParse(parsedJson(body.toString())).data?.model ?? null;
+function requestedOf(body: Buffer): Requested {
+  const small = body.length <= MAX_PARSED_REQUEST_BYTES;
+  const read = small ? Requested.safeParse(parsedJson(body.toString())).data : undefined;
+  return { model: read?.model ?? null, maxTokens: read?.max_tokens ?? null, bodyBytes: body.length };
 }
 
 function errorCode(error: unknown): string {

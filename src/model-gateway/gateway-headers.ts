@@ -22,6 +22,8 @@ export interface GatewayCredential {
   current(): Promise<string>;
   /** Gets a new secret after the upstream refused `rejected`; resolves at once when there is a newer one already. */
   refresh?(rejected: string): Promise<void>;
+  /** Told of every answer that the upstream gave to it, and of a status of 401 where it could not be had. Must not throw. */
+  witness?(answer: { status: number; headers: IncomingHttpHeaders }): void;
 }
 
 /** The one run token a request presents; `undefined` when it presents none, or two that differ. */

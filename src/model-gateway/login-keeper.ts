@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { CredentialProblem } from './credential.ts';
 import type { Login, LoginRead } from './login-file.ts';
 import { asExpired, asKept, readLogin, replaceText, withTokensOf } from './login-file.ts';
+import { lockRefresh } from './refresh-lock.ts';
 
 /** A login with less time left than this is refreshed before it is used. */
 const REFRESH_BEFORE_MS = 5 * 60_000;
@@ -89,7 +90,7 @@ export class LoginKeeper {
    */
   async current(): Promise<string> {
     const login = await this.#mustRead();
-    if (login.expiresAt - Date.now() > REFRESH_BEFORE_MS) {
+    if (isFresh(login)) {
       return login.accessToken;
     }
     try {
@@ -140,7 +141,19 @@ export class LoginKeeper {
     return this.#refreshing;
   }
 
+  /** A refresh ends the refresh token it was made with, so that of several processes on a data folder one makes it. */
   async #refreshNow(login: Login): Promise<Login> {
+    const unlock = await lockRefresh(this.#dataDir);
+    try {
+      const newest = await this.#newest();
+      const others = newest.ok && newest.login.accessToken !== login.accessToken && isFresh(newest.login);
+      return others ? newest.login : await this.#refreshHere(login);
+    } finally {
+      unlock();
+    }
+  }
+
+  async #refreshHere(login: Login): Promise<Login> {
     const copy = await mkdtemp(join(this.#dataDir, `${COPY_PREFIX}${process.pid}-`));
     try {
       await writeFile(join(copy, ORIGIN_NAME), login.origin);
@@ -228,6 +241,10 @@ function isAlive(pid: number): boolean {
     }
     throw error;
   }
+}
+
+function isFresh({ expiresAt }: Login): boolean {
+  return expiresAt - Date.now() > REFRESH_BEFORE_MS;
 }
 
 function refused(file: string): LoginProblem {

@@ -19,8 +19,13 @@ export interface ModelCall {
   /** The output tokens are an estimate (a quarter of the streamed text's bytes), because the answer was cut off. */
   estimated: boolean;
   stopReason: string | null;
-  /** `budget`: refused before the call. `credential`: it could not be had, or the upstream refused it (401, 403). */
-  refusal: null | 'budget' | 'credential';
+  /**
+   * `budget`: that of the execution is spent. `spend`, `spend_unknown`: as in `Admission`. These three come before the call.
+   * `credential`: it could not be had, or the upstream refused it (401, 403).
+   */
+  refusal: null | 'budget' | 'spend' | 'spend_unknown' | 'credential';
+  /** What the gateway itself told the run, where it refused the call; null otherwise. */
+  detail: string | null;
   end: 'complete' | 'client_closed' | 'upstream_failed';
   /** RFC 3339 UTC with milliseconds. */
   startedAt: string;

@@ -4,7 +4,6 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Logger } from 'pino';
 import { forwardCall } from './forward-call.ts';
-import type { GatewayCredential } from './gateway-headers.ts';
 import { presentedToken } from './gateway-headers.ts';
 import type { ModelPath } from './model-call.ts';
 import { MODEL_PATHS } from './model-call.ts';
@@ -12,6 +11,7 @@ import { refuse } from './refusal.ts';
 import { RequestBodies } from './request-body.ts';
 import type { GatewayRun } from './run-account.ts';
 import { RunAccount } from './run-account.ts';
+import type { SpendPort } from './spend-port.ts';
 import type { UpstreamProxy } from './upstream.ts';
 import { Upstream } from './upstream.ts';
 
@@ -25,12 +25,11 @@ const SOCKET_BASE_URL = 'http://gateway.invalid';
 export interface ModelGatewayOptions {
   /** The model API, such as `https://api.anthropic.com`. */
   upstream: string;
-  credential: GatewayCredential;
+  /** Asked before every call; without it nobody's spend is limited. */
+  spend?: SpendPort;
   proxy?: UpstreamProxy;
   logger?: Pick<Logger, 'debug' | 'error' | 'warn'>;
   listen: GatewayAddress;
-  /** The upstream refused the credential (401, 403), or it could not be had (401). */
-  onCredentialRefused?(status: number): void;
 }
 
 export type GatewayAddress = { host: string; port: number } | { path: string };
@@ -54,16 +53,9 @@ export interface ModelGateway {
 
 /** Starts the model gateway of a service. */
 export async function startModelGateway(options: ModelGatewayOptions): Promise<ModelGateway> {
-  const upstream = new Upstream({ url: options.upstream, credential: options.credential, proxy: options.proxy });
+  const upstream = new Upstream({ url: options.upstream, proxy: options.proxy });
   const runs = new RunTokens();
-  const deps = {
-    upstream,
-    bodies: new RequestBodies(),
-    onCredentialRefused: (status: number): void => {
-      options.logger?.warn({ status }, 'the model API refused the Claude credential');
-      options.onCredentialRefused?.(status);
-    },
-  };
+  const deps = { upstream, bodies: new RequestBodies(), spend: options.spend };
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const route = routeOf(request, runs);
     if ('refusal' in route) {

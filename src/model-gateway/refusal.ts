@@ -17,6 +17,8 @@ const REFUSALS = {
   },
   // 402 ends the CLI after one request; 400, 404, 422 and 429 do not say what is wrong, or are sent again (2.1.330).
   budget: { status: 402, type: 'billing_error', message: 'The budget is spent.', retry: false },
+  spend: { status: 402, type: 'billing_error', message: 'The limit of the day is reached.', retry: false },
+  spend_unknown: { status: 402, type: 'billing_error', message: 'The spend is not known.', retry: false },
   too_large: { status: 413, type: 'request_too_large', message: 'The request is too large.', retry: false },
   too_many: { status: 529, type: 'overloaded_error', message: 'Too many calls at the same time.', retry: true },
   upstream_down: { status: 502, type: 'api_error', message: 'The model API could not be reached.', retry: true },

@@ -1,5 +1,7 @@
+import type { GatewayCredential } from './gateway-headers.ts';
 import type { ModelCall } from './model-call.ts';
 import { costOf } from './prices.ts';
+import type { Payer } from './spend-port.ts';
 import type { Reading } from './usage-reading.ts';
 
 /** Calls of one run at the same time; the CLI makes a few, a loop in its shell could make any number. */
@@ -8,6 +10,9 @@ const MAX_OPEN_CALLS = 64;
 /** The run a token stands for. */
 export interface GatewayRun {
   executionId: string;
+  /** Pays for every call of the run. */
+  credential: GatewayCredential;
+  payer: Payer;
   /** US dollars; no further call is made once they are spent. */
   maxBudgetUsd?: number;
   /** US dollars spent before, by an earlier attempt. */

@@ -15,7 +15,7 @@ const HEAD_BYTES = 256;
 export class SseMeter {
   readonly #reading = new UsageReading();
   #event = '';
-  #line: Buffer[] = [];
+  #pieces: Buffer[] = [];
   #kept = 0;
   #length = 0;
   #textBytes = 0;
@@ -23,8 +23,13 @@ export class SseMeter {
   feed(chunk: Buffer): void {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      this.#take(chunk.subarray(start, end));
-      this.#endLine();
+      if (this.#length === 0) {
+        // Nearly all lines come in one piece: they are looked at where they lie.
+        this.#line(chunk.subarray(start, end), end - start);
+      } else {
+        this.#take(chunk.subarray(start, end));
+        this.#endLine();
+      }
       start = end + 1;
     }
     this.#take(chunk.subarray(start));
@@ -35,29 +40,39 @@ export class SseMeter {
   }
 
   #take(bytes: Buffer): void {
-    const limit = this.#event === 'content_block_delta' ? HEAD_BYTES : MAX_FRAME_BYTES;
+    const limit = this.#limit();
     if (bytes.length > 0 && this.#kept < limit) {
       const piece = Buffer.from(bytes.subarray(0, limit - this.#kept));
-      this.#line.push(piece);
+      this.#pieces.push(piece);
       this.#kept += piece.length;
     }
     this.#length += bytes.length;
   }
 
   #endLine(): void {
-    const line = Buffer.concat(this.#line).toString().trimEnd();
+    const kept = Buffer.concat(this.#pieces);
     const length = this.#length;
-    const whole = this.#kept === length;
-    this.#line = [];
+    this.#pieces = [];
     this.#kept = 0;
     this.#length = 0;
+    this.#line(kept, length);
+  }
+
+  /** @param kept the line, or its beginning; `length` bytes long in all */
+  #line(kept: Buffer, length: number): void {
+    const limit = this.#limit();
+    const line = kept.toString('utf8', 0, limit).trimEnd();
     if (line === '') {
       this.#event = '';
     } else if (line.startsWith('event:')) {
       this.#event = line.slice(6).trim();
     } else if (line.startsWith('data:')) {
-      this.#takeData(line.slice(5), { length, whole });
+      this.#takeData(line.slice(5), { length, whole: length <= limit });
     }
+  }
+
+  #limit(): number {
+    return this.#event === 'content_block_delta' ? HEAD_BYTES : MAX_FRAME_BYTES;
   }
 
   #takeData(data: string, line: { length: number; whole: boolean }): void {

@@ -6,6 +6,8 @@ const BODY = JSON.stringify({ model: 'claude-haiku-4-5', messages: [{ role: 'use
 
 export interface Tried {
   answer: 'accepted' | 'refused' | 'unknown';
+  /** Of HTTP; null when there was no answer. */
+  status: number | null;
   detail: string;
 }
 
@@ -15,22 +17,24 @@ export async function tryCredential(options: {
   credential: GatewayCredential;
   proxy: UpstreamProxy;
 }): Promise<Tried> {
-  const upstream = new Upstream({ url: options.upstream, credential: options.credential, proxy: options.proxy });
+  const upstream = new Upstream({ url: options.upstream, proxy: options.proxy });
   try {
-    const answer = await upstream.send({
+    const request = {
       target: '/v1/messages/count_tokens',
       headers: { 'content-type': ['application/json'], 'anthropic-version': ['2023-06-01'] },
       body: Buffer.from(BODY),
       signal: AbortSignal.timeout(LIMIT_MS),
-    });
-    if (answer.kind === 'no_credential') return { answer: 'refused', detail: answer.message };
+    };
+    const answer = await upstream.send(request, options.credential);
+    if (answer.kind === 'no_credential') return { answer: 'refused', status: null, detail: answer.message };
     // Destroying a body that was not read is reported as an error of the stream; it is meant.
     answer.body.once('error', () => {}).destroy();
-    const detail = `HTTP ${answer.status}`;
-    if (answer.status === 401 || answer.status === 403) return { answer: 'refused', detail };
-    return { answer: answer.status < 500 ? 'accepted' : 'unknown', detail };
+    const { status } = answer;
+    const detail = `HTTP ${status}`;
+    if (status === 401 || status === 403) return { answer: 'refused', status, detail };
+    return { answer: status < 500 ? 'accepted' : 'unknown', status, detail };
   } catch (error) {
-    return { answer: 'unknown', detail: error instanceof Error ? error.message : String(error) };
+    return { answer: 'unknown', status: null, detail: error instanceof Error ? error.message : String(error) };
   } finally {
     await upstream.close();
   }

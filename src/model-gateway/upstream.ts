@@ -31,16 +31,14 @@ export type UpstreamAnswer =
   | { kind: 'answer'; status: number; headers: Dispatcher.ResponseData['headers']; body: Readable }
   | { kind: 'no_credential'; message: string };
 
-/** The model API, reached with the operator's credential. */
+/** The model API. */
 export class Upstream {
   readonly #base: URL;
-  readonly #credential: GatewayCredential;
   readonly #dispatcher: Dispatcher;
 
   /** @param options.url http or https, with or without a path in front of `/v1/messages` */
-  constructor(options: { url: string; credential: GatewayCredential; proxy?: UpstreamProxy | undefined }) {
+  constructor(options: { url: string; proxy?: UpstreamProxy | undefined }) {
     this.#base = new URL(options.url);
-    this.#credential = options.credential;
     const limits = {
       headersTimeout: SILENCE_MS,
       bodyTimeout: SILENCE_MS,
@@ -61,68 +59,72 @@ export class Upstream {
   }
 
   /**
-   * Sends a call. A 401 is answered by one refresh of the credential and one more try, where it can be refreshed.
+   * Sends a call, paid with a credential. A 401 is answered by one refresh of the credential and one more try, where it can be refreshed.
    * @throws the network's error when the upstream cannot be reached
    */
-  async send(request: UpstreamRequest): Promise<UpstreamAnswer> {
-    const secret = await this.#currentSecret();
+  async send(request: UpstreamRequest, credential: GatewayCredential): Promise<UpstreamAnswer> {
+    const secret = await currentSecret(credential);
     if (secret instanceof Error) {
       return { kind: 'no_credential', message: secret.message };
     }
-    const first = await this.#sendWith(secret, request);
+    const { kind } = credential;
+    const first = await this.#sendWith({ kind, secret }, request);
     if (first.kind !== 'answer' || first.status !== 401) {
       return first;
     }
-    const newer = await this.#newerSecret(secret);
+    const newer = await newerSecret(credential, secret);
     if (newer === undefined) {
       return first;
     }
     await drain(first.body);
-    return this.#sendWith(newer, request);
+    return this.#sendWith({ kind, secret: newer }, request);
   }
 
   close(): Promise<void> {
     return this.#dispatcher.destroy();
   }
 
-  async #sendWith(secret: string, request: UpstreamRequest): Promise<UpstreamAnswer> {
+  async #sendWith(
+    credential: { kind: GatewayCredential['kind']; secret: string },
+    request: UpstreamRequest,
+  ): Promise<UpstreamAnswer> {
     const prefix = this.#base.pathname.replace(/\/+$/, '');
     const { statusCode, headers, body } = await this.#dispatcher.request({
       origin: this.#base.origin,
       path: `${prefix}${request.target}`,
       method: 'POST',
-      headers: upstreamHeaders(request.headers, { kind: this.#credential.kind, secret }),
+      headers: upstreamHeaders(request.headers, credential),
       body: request.body,
       signal: request.signal,
     });
     return { kind: 'answer', status: statusCode, headers, body };
   }
+}
 
-  /** A credential that cannot be had is an answer to the run, not a failure of the gateway. */
-  async #currentSecret(): Promise<string | Error> {
-    try {
-      return await this.#credential.current();
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
-    }
+/** A credential that cannot be had is an answer to the run, not a failure of the gateway. */
+async function currentSecret(credential: GatewayCredential): Promise<string | Error> {
+  try {
+    return await credential.current();
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
   }
+}
 
-  /** `undefined` when there is no other secret to try; then the upstream's own refusal stands. */
-  async #newerSecret(rejected: string): Promise<string | undefined> {
-    if (this.#credential.refresh === undefined) {
+/** `undefined` when there is no other secret to try; then the upstream's own refusal stands. */
+async function newerSecret(credential: GatewayCredential, rejected: string): Promise<string | undefined> {
+  if (credential.refresh === undefined) {
+    return undefined;
+  }
+  try {
+    await credential.refresh(rejected);
+  } catch (error) {
+    if (error instanceof Error) {
       return undefined;
     }
-    try {
-      await this.#credential.refresh(rejected);
-    } catch (error) {
-      if (error instanceof Error) {
-        return undefined;
-      }
-      throw error;
-    }
-    const secret = await this.#currentSecret();
-    return secret instanceof Error || secret === rejected ? undefined : secret;
+    throw error;
   }
+  const secret = await currentSecret(credential);
+  return secret instanceof Error || secret === rejected ? undefined : secret;
 }
 
 /** Reads a short body to its end, so that its connection can be used again; a long one is broken off. */

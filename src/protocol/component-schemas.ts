@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EXECUTION_EXAMPLE, PROBLEM_EXAMPLE, REQUEST_EXAMPLE } from './contract-examples.ts';
 import { FIELD_TEXTS } from './contract-texts.ts';
+import { AuthStatus, CredentialStatus, NodeCredential } from './credential-status.ts';
 import { EVENT_DATA, EVENT_TYPES, ExecutionEvent } from './events.ts';
 import { Execution, ExecutionResult, ExecutionState, Outcome, Reason, Usage } from './execution.ts';
 import { ExecutionRequest, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES } from './execution-request.ts';
@@ -55,6 +56,9 @@ const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>
     MadeKey,
     KeyList,
     IssuedToken,
+    AuthStatus,
+    NodeCredential,
+    CredentialStatus,
     HealthState,
     HealthDetail,
     Welcome,

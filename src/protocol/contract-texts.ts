@@ -123,6 +123,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   unsupported_media_type: 'JSON is sent as `application/json`, and nothing is sent compressed',
   too_many: '`retryAfterMs` says when to try again',
   not_running: 'made by clients that cannot reach it',
+  model_api_unreachable: 'a Claude credential could not be checked; `retryAfterMs` says when to try again',
   address_unusable: 'made at the start: another program listens there',
   internal: 'a defect; the service’s log has the details',
 };

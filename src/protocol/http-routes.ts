@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CREDENTIAL_ROUTES } from './credential-routes.ts';
 import type { ErrorCode } from './errors.ts';
 import { Execution } from './execution.ts';
 import { ExecutionRequest } from './execution-request.ts';
@@ -211,6 +212,7 @@ export const HTTP_ROUTES = {
     errors: [],
   },
   ...KEY_ROUTES,
+  ...CREDENTIAL_ROUTES,
   openapi: {
     method: 'GET',
     path: '/v1/openapi.json',

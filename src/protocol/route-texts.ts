@@ -16,6 +16,7 @@ export const PARAMETER_TEXTS: Readonly<Record<string, string>> = {
   tenant: 'Only those of this tenant; another than that of the caller is for the operator.',
   action: 'As the routes of these names.',
   text: 'What the user says next: 1 byte to 4 MiB of UTF-8.',
+  test: '`true` tries the credential of this node with a call that costs nothing, at most once a minute.',
   waitMs: 'How long to wait, in ms, when there is nothing to answer with yet.',
 };
 
@@ -23,6 +24,9 @@ const TURN = 'Applies while the execution runs or is paused; otherwise `conflict
 
 /** What a route does beside what its summary says. */
 export const ROUTE_TEXTS: Readonly<Partial<Record<RouteName, string>>> = {
+  authStatus:
+    'For a key with the scope `admin` of the tenant `local`. An API that has no credential tells what its workers last told.',
+  resetMaxAccount: 'What the operator has configured is the account again after the next start of its node.',
   execute:
     'Answers 200 with the finished execution, whatever its outcome, or 202 when `waitMs` is over first. With ' +
     '`Accept: text/event-stream` its events are streamed instead, and `waitMs` has no meaning. `cancelOnDisconnect` ' +

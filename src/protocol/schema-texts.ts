@@ -1,3 +1,4 @@
+import { CREDENTIAL_OUTPUT_TEXTS, CREDENTIAL_SCHEMA_TEXTS } from './credential-texts.ts';
 import type { ExecutionEvent } from './events.ts';
 import type { Execution, ExecutionResult, Outcome, Usage } from './execution.ts';
 import type { HealthDetail, HealthState } from './health.ts';
@@ -31,6 +32,7 @@ export const SCHEMA_TEXTS: Readonly<Record<string, string>> = {
   WrittenFile: 'A file as it was written.',
   UnpackedArchive: 'What an archive held.',
   ...KEY_SCHEMA_TEXTS,
+  ...CREDENTIAL_SCHEMA_TEXTS,
   HealthState: 'How the service is.',
   HealthDetail: 'How the service is, and each thing that it depends on; told to the operator.',
   Welcome: 'Where everything is.',
@@ -114,6 +116,7 @@ export const OUTPUT_TEXTS = {
   WrittenFile: { path: 'From the root of the workspace.', size: 'In bytes.' },
   UnpackedArchive: { files: 'How many files.', directories: 'How many folders.', bytes: 'All files together.' },
   ...KEY_OUTPUT_TEXTS,
+  ...CREDENTIAL_OUTPUT_TEXTS,
   HealthState: {
     status: '`draining`: it ends the runs it has and takes no more. `broken`: something it needs is missing.',
   },

@@ -53,9 +53,12 @@ export interface ScriptedModel {
 
 /**
  * A Messages API on loopback that answers from a script instead of a model.
- * @param options.credential the only key or bearer token it accepts; any non-empty one when absent
+ * @param options.credential the only key or bearer token it accepts, or what says of one whether it does; any non-empty one when absent
  */
-export async function startScriptedModel(options: { script: Script; credential?: string }): Promise<ScriptedModel> {
+export async function startScriptedModel(options: {
+  script: Script;
+  credential?: string | ((presented: string) => boolean) | undefined;
+}): Promise<ScriptedModel> {
   const nextStep = stepper(options.script);
   const requests: RecordedRequest[] = [];
   const open = new Set<AbortController>();
@@ -187,14 +190,18 @@ async function play(
   });
 }
 
-function credentialProblem(headers: IncomingHttpHeaders, expected: string | undefined): string | undefined {
+function credentialProblem(
+  headers: IncomingHttpHeaders,
+  expected: string | ((presented: string) => boolean) | undefined,
+): string | undefined {
   const key = headers['x-api-key'] ?? '';
   const bearer = headers.authorization?.replace(/^Bearer /i, '') ?? '';
   const presented = [key, bearer].flat().filter((value) => value !== '');
   if (presented.length === 0) {
     return 'x-api-key header is required';
   }
-  return expected === undefined || presented.every((value) => value === expected) ? undefined : 'invalid x-api-key';
+  const accepts = typeof expected === 'function' ? expected : (value: string) => (expected ?? value) === value;
+  return presented.every(accepts) ? undefined : 'invalid x-api-key';
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {

@@ -17,7 +17,7 @@ export type Phase = 'starting' | 'open' | 'draining';
 /** Makes what answers how the service is; one answer serves everyone who asks within a second. */
 export function healthOf(
   service: Service,
-  options: { version: string; role: Config['role']; phase: () => Phase },
+  options: { version: string; role: Config['role']; callerCredentials: boolean; phase: () => Phase },
 ): () => Promise<HealthDetail> {
   let kept: { at: number; phase: Phase; health: Promise<HealthDetail> } | undefined;
   return () => {
@@ -32,7 +32,12 @@ export function healthOf(
 
 async function look(
   service: Service,
-  { version, role, phase }: { version: string; role: Config['role']; phase: Phase },
+  {
+    version,
+    role,
+    callerCredentials,
+    phase,
+  }: { version: string; role: Config['role']; callerCredentials: boolean; phase: Phase },
 ): Promise<HealthDetail> {
   const { storage, executions, dataDirectory } = service;
   const [stored, queued, disk] = await Promise.all([
@@ -40,7 +45,12 @@ async function look(
     check(() => executions.assertQueue(), 'takes executions'),
     freeSpace(dataDirectory),
   ]);
-  const checks = { storage: stored, queue: queued, disk, ...(role === 'api' ? NOT_NEEDED : toRun(service)) };
+  const checks = {
+    storage: stored,
+    queue: queued,
+    disk,
+    ...(role === 'api' ? NOT_NEEDED : toRun(service, callerCredentials)),
+  };
   const broken = Object.values(checks).some(({ ok }) => !ok);
   return {
     status: phase !== 'open' ? phase : broken ? 'broken' : 'ok',
@@ -56,18 +66,39 @@ type Check = HealthDetail['checks']['storage'];
 
 const NOT_NEEDED = {
   claude: { ok: true, detail: 'not needed here: workers run it' },
-  credential: { ok: true, detail: 'not needed here: workers have it' },
+  credential: { ok: true, detail: 'not needed here: workers have it, see /v1/auth/status' },
 };
 
 /** What a process needs that runs executions itself. */
-function toRun({ binary, credential }: Service): { claude: Check; credential: Check } {
+function toRun({ binary, credential }: Service, callerCredentials: boolean): { claude: Check; credential: Check } {
   return {
     claude: binary.usable
       ? { ok: true, detail: binary.warning ?? `version ${binary.version}` }
       : { ok: false, detail: binary.problem },
-    credential:
-      'kind' in credential ? { ok: true, detail: credential.kind } : { ok: false, detail: credential.problem },
+    credential: credentialCheck(credential, callerCredentials),
   };
+}
+
+/**
+ * One that is refused makes every run fail, so that the service is not ready; it is tried again once a minute, because no
+ * run comes to prove it. A usage limit passes by itself, and callers are told by their runs.
+ */
+function credentialCheck(credential: Service['credential'], callerCredentials: boolean): Check {
+  const { state, kind, source, problem, lastRefusal, lastTest } = credential.status();
+  switch (state) {
+    case 'missing':
+      if (callerCredentials && source === null) return { ok: true, detail: 'none; callers bring their own' };
+      return { ok: false, detail: problem?.message ?? 'There is no Claude credential.' };
+    case 'refused': {
+      void credential.test();
+      const repair = lastRefusal?.repair ?? lastTest?.repair ?? 'see cc-executor doctor';
+      return { ok: false, detail: `${kind}: the model API refuses it; ${repair}` };
+    }
+    case 'limited':
+      return { ok: true, detail: `${kind}: its usage limit is reached, until ${lastRefusal?.resetAt ?? 'it resets'}` };
+    default:
+      return { ok: true, detail: kind ?? '' };
+  }
 }
 
 async function check(ask: () => Promise<unknown>, fine: string): Promise<Check> {

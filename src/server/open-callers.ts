@@ -13,12 +13,19 @@ import type { KeyStorage } from '../storage/key-storage.ts';
  */
 export async function openCallers(
   config: Pick<Config, 'auth' | 'apiKey'>,
-  { storage, logger }: { storage: KeyStorage; logger: Logger },
+  { storage, claude, logger }: { storage: KeyStorage; claude: CallersOptions['claude']; logger: Logger },
 ): Promise<{ callers: Callers; keys: ServiceKeys }> {
   const { auth, apiKey: operatorKey } = config;
   const keys = new ServiceKeys({ storage, operatorKey });
   const jwtSecret = auth.jwtSecret ?? (await storage.keepSecret('jwt', randomBytes(48).toString('base64url')));
-  const callers = new Callers({ storage, keys, jwtSecret, issuer: issuerOf(auth.issuer, logger), open: !auth.on });
+  const callers = new Callers({
+    storage,
+    keys,
+    jwtSecret,
+    issuer: issuerOf(auth.issuer, logger),
+    claude,
+    open: !auth.on,
+  });
   return { callers, keys };
 }
 

@@ -15,7 +15,9 @@ import type { Door } from '../transport/door.ts';
 import { createHttpDoor } from '../transport/http/http-door.ts';
 import { registerWebSocket } from '../transport/websocket/plugin.ts';
 import { createWorkspaces } from '../workspaces/workspaces.ts';
+import { authStatusOf } from './auth-status.ts';
 import { healthOf } from './health.ts';
+import { openCallerCredentials } from './open-caller-credentials.ts';
 import { openCallers } from './open-callers.ts';
 import { writeServerFile } from './server-file.ts';
 import { shutDown } from './shut-down.ts';
@@ -52,19 +54,29 @@ export async function openServer(config: Config, options: { logger: Logger; vers
   let begun = false;
   let app: FastifyInstance | undefined;
   try {
-    const { callers, keys } = await openCallers(config, { storage: service.storage, logger });
+    const claude = await openCallerCredentials(config, service);
+    const { callers, keys } = await openCallers(config, {
+      storage: service.storage,
+      claude: config.callerCredentials ? claude : undefined,
+      logger,
+    });
     const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
     const door: Door = {
       executions: service.executions,
       workspaces: createWorkspaces(workspacesOptions(config)),
       callers,
       keyRing: createKeyRing(service.storage),
+      paying: {
+        status: authStatusOf(service, config, claude.account),
+        resetMaxAccount: () => claude.account.reset(),
+      },
       logger,
       version,
       documents: { openApi: openApi(version), openRpc: openRpc(version) },
       health: healthOf(service, {
         version,
         role: config.role,
+        callerCredentials: config.callerCredentials,
         phase: () => (draining.signal.aborted ? 'draining' : begun ? 'open' : 'starting'),
       }),
       allowedOrigins: config.server.allowedOrigins,

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { isLoopbackHost } from '../loopback.ts';
+import type { CredentialStatus } from '../protocol/credential-status.ts';
 import type { Service } from '../service.ts';
 
 interface Started {
@@ -16,12 +17,7 @@ interface Started {
 export function startupLines({ service, config, url, version, firstKey, keyFile }: Started): string[] {
   const { binary, credential } = service;
   const claude = binary.usable ? `${binary.version} at ${binary.path}` : `MISSING: ${binary.problem}`;
-  const account =
-    'problem' in credential
-      ? `NONE: ${credential.problem}`
-      : credential.kind === 'api_key'
-        ? 'an API key'
-        : 'a Claude Max credential: your own account, for your own use';
+  const account = accountText(credential.status());
   const toRun = config.role === 'api' ? [] : [`  claude      ${claude}`, `  credential  ${account}`];
   const head = [`CC Executor ${version} listens on ${url}`, '', ...toRun, `  storage     ${storageText(config)}`];
   if (config.role === 'worker')
@@ -39,6 +35,12 @@ export function startupLines({ service, config, url, version, firstKey, keyFile 
     '',
     `Documentation: ${url}/docs (any name, the key as password). Ctrl-C ends the service when its runs have ended.`,
   ];
+}
+
+/** Which credential won, without its secret. */
+function accountText({ kind, problem, description }: CredentialStatus): string {
+  if (kind === null) return `NONE: ${problem?.message ?? 'see cc-executor doctor'}`;
+  return kind === 'api_key' ? description : `${description}: your own account, for your own use`;
 }
 
 const NOT_LOOPBACK =

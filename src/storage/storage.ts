@@ -2,6 +2,7 @@ import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { KeyStorage } from './key-storage.ts';
+import type { PayerStorage } from './payer-storage.ts';
 
 /** Who owns a record; see `TenantName` in src/protocol/tenant.ts. */
 export type Tenant = string;
@@ -26,6 +27,10 @@ export interface ExecutionRecord {
   fence: number;
   /** SHA-256 of the canonical parsed request, to tell a repeated submit from a different one. */
   requestHash: string;
+  /** The key of the caller who asked for it, whose spend it counts to; `undefined` in records of before. */
+  keyId?: string | undefined;
+  /** The caller's own Claude credential, encrypted. The store drops it when the execution finishes. */
+  envelope?: string | undefined;
 }
 
 /** What is looked at in all executions that have not finished: little, since there may be many with long prompts. */
@@ -105,7 +110,7 @@ export interface RetentionReport extends Removal {
  * atomic and durable when its promise resolves. All of them throw `ServiceError`:
  * `storage_unavailable` (disk full, read-only, gone), `not_found`, `stale_writer`.
  */
-export interface Storage extends KeyStorage {
+export interface Storage extends KeyStorage, PayerStorage {
   /**
    * Stores a new execution with its first event, and the session it belongs to. With an idempotency key that the
    * tenant has used before, stores nothing and returns the record of that time.

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Callers } from '../auth/callers.ts';
 import type { KeyRing } from '../auth/key-ring.ts';
 import type { Executions } from '../executions/executions.ts';
+import type { AuthStatus } from '../protocol/credential-status.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { HealthDetail } from '../protocol/health.ts';
 import type { Workspaces } from '../workspaces/workspaces.ts';
@@ -12,6 +13,11 @@ export interface Door {
   workspaces: Workspaces;
   callers: Pick<Callers, 'verify' | 'issueToken' | 'revokeToken'>;
   keyRing: KeyRing;
+  /** The credentials that pay. */
+  paying: {
+    status(options: { test: boolean }): Promise<AuthStatus>;
+    resetMaxAccount(): Promise<void>;
+  };
   logger: Logger;
   health(): Promise<HealthDetail>;
   version: string;

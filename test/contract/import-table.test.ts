@@ -70,7 +70,7 @@ test('only bin and server import the composition root and the configuration, whi
   const importers = (target: string): string[] =>
     [...table].filter(([, { places }]) => places.has(target)).map(([place]) => place);
   expect(importers('service.ts').sort()).toEqual(['bin', 'server']);
-  expect(importers('config.ts').sort()).toEqual(['bin', 'dispatch.ts', 'server', 'service.ts']);
+  expect(importers('config.ts').sort()).toEqual(['bin', 'dispatch.ts', 'paying.ts', 'server', 'service.ts']);
 });
 
 test('an import that the table does not allow is found', () => {

@@ -202,6 +202,21 @@ const ROUTES = {
     expect((await callsTo(url, token).call('/v1/executions')).status).toBe(401);
     expect((await call('/v1/auth/revoke', { json: { token } })).status).toBe(404);
   },
+  authStatus: async ({ call }) => {
+    const status = await (await call('/v1/auth/status?test=true')).json();
+    expect(status).toMatchObject({ callerCredentials: 'off', maxAllowed: true, maxAccount: 'none' });
+    const credential = {
+      kind: 'api_key',
+      source: 'ANTHROPIC_API_KEY',
+      state: 'ok',
+      lastTest: { ok: true, status: 200 },
+    };
+    expect(status.nodes).toMatchObject([{ role: 'all', credential }]);
+    expect(JSON.stringify(status)).not.toContain('sk-ant');
+  },
+  resetMaxAccount: async ({ call }) => {
+    expect((await call('/v1/auth/max-account', { method: 'DELETE' })).status).toBe(204);
+  },
   openapi: async ({ call }) => {
     expect(await (await call('/v1/openapi.json')).json()).toMatchObject({ openapi: expect.stringMatching(/^3\.1/) });
   },

@@ -10,6 +10,7 @@ import { startModelGateway } from '../../src/model-gateway/model-gateway.ts';
 import type { Script, ScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import { startScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import type { StepInput } from '../../src/scripted-model/steps.ts';
+import { gatewayRun } from '../support/gateway-run.ts';
 import type { ClaudeRun } from '../support/run-claude.ts';
 import { runClaude } from '../support/run-claude.ts';
 
@@ -43,14 +44,14 @@ async function setup(
   const path = join(directory, 'm.sock');
   const gateway = await startModelGateway({
     upstream: model.url,
-    credential: { kind, current: async () => SECRET },
     listen: options.socket === true ? { path } : { host: '127.0.0.1', port: 0 },
   });
   closing.push(() => gateway.close());
   const token = gateway.issueToken();
   const calls: ModelCall[] = [];
   const budget = options.maxBudgetUsd === undefined ? {} : { maxBudgetUsd: options.maxBudgetUsd };
-  gateway.attach(token, { executionId: 'e1', ...budget, onCall: (call) => calls.push(call) });
+  const credential = { kind, current: async () => SECRET };
+  gateway.attach(token, gatewayRun({ credential, ...budget, onCall: (call) => calls.push(call) }));
   const env = {
     ANTHROPIC_BASE_URL: gateway.baseUrl,
     ...(options.socket === true && { ANTHROPIC_UNIX_SOCKET: path }),
@@ -150,7 +151,14 @@ test('a warm process serves two runs one after the other with one token', async 
   const { run, gateway, token, calls } = await setup('api_key', ({ n }) => {
     if (n === 1) {
       gateway.detach(token);
-      gateway.attach(token, { executionId: 'e2', onCall: (call) => calls.push(call) });
+      gateway.attach(
+        token,
+        gatewayRun({
+          executionId: 'e2',
+          credential: { kind: 'api_key', current: async () => SECRET },
+          onCall: (call) => calls.push(call),
+        }),
+      );
     }
     return { kind: 'text', text: 'ok' };
   });

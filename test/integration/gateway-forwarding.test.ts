@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
-import type { GatewayCredential } from '../../src/model-gateway/gateway-headers.ts';
 import type { ModelCall } from '../../src/model-gateway/model-call.ts';
 import type { ModelGateway, ModelGatewayOptions } from '../../src/model-gateway/model-gateway.ts';
 import { startModelGateway } from '../../src/model-gateway/model-gateway.ts';
+import type { GatewayRun } from '../../src/model-gateway/run-account.ts';
 import type { Script, ScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import { startScriptedModel } from '../../src/scripted-model/scripted-model.ts';
+import { gatewayRun } from '../support/gateway-run.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -20,8 +21,6 @@ afterEach(async () => {
   }
 });
 
-const apiKey: GatewayCredential = { kind: 'api_key', current: async () => 'sk-real' };
-
 interface Setup {
   model: ScriptedModel;
   gateway: ModelGateway;
@@ -29,19 +28,21 @@ interface Setup {
   calls: ModelCall[];
 }
 
-async function setup(script: Script, options: Partial<ModelGatewayOptions> = {}): Promise<Setup> {
+async function setup(
+  script: Script,
+  { run = {}, ...options }: Partial<ModelGatewayOptions> & { run?: Partial<GatewayRun> } = {},
+): Promise<Setup> {
   const model = await startScriptedModel({ script });
   closing.push(() => model.close());
   const gateway = await startModelGateway({
     upstream: model.url,
-    credential: apiKey,
     listen: { host: '127.0.0.1', port: 0 },
     ...options,
   });
   closing.push(() => gateway.close());
   const token = gateway.issueToken();
   const calls: ModelCall[] = [];
-  gateway.attach(token, { executionId: 'e1', onCall: (call) => calls.push(call) });
+  gateway.attach(token, gatewayRun({ ...run, onCall: (call) => calls.push(call) }));
   return { model, gateway, token, calls };
 }
 
@@ -92,7 +93,7 @@ test('a call goes up with the real key and comes back as it was, and is recorded
 
 test('a Max token goes up as a bearer with the OAuth beta', async () => {
   const { model, gateway, token } = await setup([{ kind: 'text', text: 'ok' }], {
-    credential: { kind: 'max', current: async () => 'sk-max' },
+    run: { credential: { kind: 'max', current: async () => 'sk-max' } },
   });
   await (await ask(gateway.baseUrl, token)).text();
   expect(model.requests[0]?.headers).toMatchObject({
@@ -135,6 +136,21 @@ test('an upstream with a path in front keeps it', async () => {
   });
   await (await ask(gateway.baseUrl, token)).text();
   expect(paths).toEqual(['/proxy/claude/v1/messages?beta=true']);
+});
+
+test.each([
+  [
+    429,
+    { 'retry-after': '7', 'anthropic-ratelimit-unified-status': 'rejected', 'anthropic-ratelimit-requests-limit': '5' },
+  ],
+  [529, { 'x-should-retry': 'true', 'request-id': 'req_1' }],
+])('a refusal of the upstream with %d comes back as it was, with its headers', async (status, headers) => {
+  const { gateway, token, calls } = await setup([{ kind: 'http_error', status, message: 'its own words', headers }]);
+  const response = await ask(gateway.baseUrl, token);
+  expect(response.status).toBe(status);
+  expect(Object.fromEntries(response.headers)).toMatchObject(headers);
+  expect(await response.json()).toMatchObject({ error: { message: 'its own words' } });
+  await expect.poll(() => calls).toMatchObject([{ status, refusal: null, detail: null, costUsd: 0 }]);
 });
 
 test('a unix socket serves the same runs, is private, and replaces the one a killed service left', async () => {

@@ -8,6 +8,7 @@ import type { ModelGateway } from '../../src/model-gateway/model-gateway.ts';
 import { startModelGateway } from '../../src/model-gateway/model-gateway.ts';
 import type { Script, ScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import { startScriptedModel } from '../../src/scripted-model/scripted-model.ts';
+import { gatewayRun } from '../support/gateway-run.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -21,7 +22,8 @@ interface Setup {
   gateway: ModelGateway;
   token: string;
   calls: ModelCall[];
-  refusedCredential: number[];
+  /** The statuses that the credential was told of. */
+  witnessed: number[];
 }
 
 async function setup(
@@ -30,19 +32,21 @@ async function setup(
 ): Promise<Setup> {
   const model = await startScriptedModel({ script, ...(options.expected && { credential: options.expected }) });
   closing.push(() => model.close());
-  const refusedCredential: number[] = [];
+  const witnessed: number[] = [];
+  const credential: GatewayCredential = {
+    ...(options.credential ?? { kind: 'api_key', current: async () => 'sk-real' }),
+    witness: ({ status }) => witnessed.push(status),
+  };
   const gateway = await startModelGateway({
     upstream: model.url,
-    credential: options.credential ?? { kind: 'api_key', current: async () => 'sk-real' },
     listen: { host: '127.0.0.1', port: 0 },
-    onCredentialRefused: (status) => refusedCredential.push(status),
   });
   closing.push(() => gateway.close());
   const token = gateway.issueToken();
   const calls: ModelCall[] = [];
   const budget = options.maxBudgetUsd === undefined ? {} : { maxBudgetUsd: options.maxBudgetUsd };
-  gateway.attach(token, { executionId: 'e1', ...budget, onCall: (call) => calls.push(call) });
-  return { model, gateway, token, calls, refusedCredential };
+  gateway.attach(token, gatewayRun({ credential, ...budget, onCall: (call) => calls.push(call) }));
+  return { model, gateway, token, calls, witnessed };
 }
 
 const BODY = JSON.stringify({ model: 'claude-sonnet-5-5', messages: [{ role: 'user', content: 'hi' }] });
@@ -75,10 +79,10 @@ test('tokens are long, random and free of meaning, and one serves a single run a
   const { gateway, token } = await setup([{ kind: 'text', text: 'ok' }]);
   expect(token).toMatch(/^ccr_[\w-]{32}$/);
   expect(new Set(Array.from({ length: 1000 }, () => gateway.issueToken())).size).toBe(1000);
-  expect(() => gateway.attach(token, { executionId: 'e2', onCall: () => undefined })).toThrow('detach it first');
+  expect(() => gateway.attach(token, gatewayRun({ executionId: 'e2' }))).toThrow('detach it first');
   gateway.detach(token);
   const second: ModelCall[] = [];
-  gateway.attach(token, { executionId: 'e2', onCall: (call) => second.push(call) });
+  gateway.attach(token, gatewayRun({ executionId: 'e2', onCall: (call) => second.push(call) }));
   await (await ask(gateway, token)).text();
   await expect.poll(() => second).toMatchObject([{ executionId: 'e2' }]);
 });
@@ -140,25 +144,23 @@ test('a request over 64 MiB is 413 and does not reach the upstream', async () =>
 });
 
 test.each([401, 403])('an upstream %i is passed on as not worth a retry, recorded and reported', async (status) => {
-  const { gateway, token, calls, refusedCredential } = await setup([
-    { kind: 'http_error', status, message: 'no such key' },
-  ]);
+  const { gateway, token, calls, witnessed } = await setup([{ kind: 'http_error', status, message: 'no such key' }]);
   const response = await ask(gateway, token);
   expect([response.status, response.headers.get('x-should-retry')]).toEqual([status, 'false']);
   expect(await response.json()).toMatchObject({ error: { message: 'no such key' } });
   await expect.poll(() => calls).toMatchObject([{ status, refusal: 'credential' }]);
-  expect(refusedCredential).toEqual([status]);
+  expect(witnessed).toEqual([status]);
 });
 
 test('a credential that cannot be had is 401 with its reason', async () => {
   const current = () => Promise.reject(new Error('The login has expired. Run `claude`.'));
-  const { gateway, token, calls, refusedCredential } = await setup([{ kind: 'text', text: 'ok' }], {
+  const { gateway, token, calls, witnessed } = await setup([{ kind: 'text', text: 'ok' }], {
     credential: { kind: 'max', current },
   });
   const response = await ask(gateway, token);
   expect([response.status, await response.text()]).toEqual([401, expect.stringContaining('Run `claude`.')]);
   await expect.poll(() => calls).toMatchObject([{ status: 401, refusal: 'credential' }]);
-  expect(refusedCredential).toEqual([401]);
+  expect(witnessed).toEqual([401]);
 });
 
 test('a 401 is answered by one refresh and one more try of the same request', async () => {
@@ -172,7 +174,7 @@ test('a 401 is answered by one refresh and one more try of the same request', as
       secret = 'new';
     },
   };
-  const { gateway, model, token, refusedCredential } = await setup([{ kind: 'text', text: 'fresh' }], {
+  const { gateway, model, token, witnessed } = await setup([{ kind: 'text', text: 'fresh' }], {
     credential,
     expected: 'new',
   });
@@ -180,7 +182,7 @@ test('a 401 is answered by one refresh and one more try of the same request', as
   expect([response.status, await response.text()]).toEqual([200, expect.stringContaining('fresh')]);
   expect(model.requests.map((seen) => seen.headers.authorization)).toEqual(['Bearer old', 'Bearer new']);
   expect(model.requests[1]?.body).toEqual(JSON.parse(BODY));
-  expect([rejected, refusedCredential]).toEqual([['old'], []]);
+  expect([rejected, witnessed]).toEqual([['old'], [200]]);
 });
 
 test('a refresh that fails, or brings the same token, passes the 401 on after one try', async () => {

@@ -8,6 +8,7 @@ import type { ModelGateway } from '../../src/model-gateway/model-gateway.ts';
 import { startModelGateway } from '../../src/model-gateway/model-gateway.ts';
 import type { Script, ScriptedModel } from '../../src/scripted-model/scripted-model.ts';
 import { startScriptedModel } from '../../src/scripted-model/scripted-model.ts';
+import { gatewayRun } from '../support/gateway-run.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -28,13 +29,12 @@ async function setup(script: Script): Promise<Setup> {
   closing.push(() => model.close());
   const gateway = await startModelGateway({
     upstream: model.url,
-    credential: { kind: 'api_key', current: async () => 'sk-real' },
     listen: { host: '127.0.0.1', port: 0 },
   });
   closing.push(() => gateway.close());
   const token = gateway.issueToken();
   const calls: ModelCall[] = [];
-  gateway.attach(token, { executionId: 'e1', onCall: (call) => calls.push(call) });
+  gateway.attach(token, gatewayRun({ onCall: (call) => calls.push(call) }));
   return { model, gateway, token, calls };
 }
 
@@ -151,7 +151,7 @@ test('detaching a run breaks off its calls under way, and no other', async () =>
     n === 0 ? { kind: 'stall', when: 'mid_stream' } : { kind: 'text', text: 'ok', deltaEveryMs: 5, deltaSize: 1 },
   );
   const other = at.gateway.issueToken();
-  at.gateway.attach(other, { executionId: 'e2', onCall: () => undefined });
+  at.gateway.attach(other, gatewayRun({ executionId: 'e2' }));
   const stalled = await open(at);
   const going = await open({ ...at, token: other });
   at.gateway.detach(at.token);

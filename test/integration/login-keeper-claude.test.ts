@@ -165,7 +165,7 @@ test.runIf(has('openssl'))(
       claudeAiOauth: { accessToken: 'sk-ant-oat01-new', refreshToken: 'sk-ant-ort01-new', subscriptionType: 'max' },
     });
     expect(keeper.validUntil).toBeDefined();
-    expect(await readdir(dataDir)).toEqual([]);
+    expect(await readdir(dataDir)).toEqual(['login-refresh.lock']);
   },
 );
 
@@ -191,7 +191,7 @@ test.runIf(has('openssl'))('a refresh that the login server refuses leaves the o
   const keeper = new LoginKeeper({ file, dataDir, runCli });
   await expect(keeper.current()).rejects.toThrow(/refused.*\/login/);
   expect(await readFile(file, 'utf8')).toBe(before);
-  expect(await readdir(dataDir)).toEqual([]);
+  expect(await readdir(dataDir)).toEqual(['login-refresh.lock']);
 });
 
 test.runIf(has('openssl'))(

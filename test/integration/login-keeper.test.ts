@@ -1,11 +1,15 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { RunCli } from '../../src/model-gateway/login-keeper.ts';
 import { LoginKeeper } from '../../src/model-gateway/login-keeper.ts';
 import { has } from '../support/capabilities.ts';
+import { ROOT } from '../support/source-files.ts';
 
 /** Rewrites the copy as the CLI does; login-keeper-claude.test.ts holds the same against the real one. */
 type Server = (copy: string) => Promise<void>;
@@ -52,6 +56,11 @@ async function operatorFile(): Promise<z.infer<typeof File>> {
   return File.parse(JSON.parse(await readFile(file, 'utf8')));
 }
 
+/** The data folder, without the lock that stays in it. */
+async function keptFiles(): Promise<string[]> {
+  return (await readdir(dataDir)).filter((name) => name !== 'login-refresh.lock');
+}
+
 test('a login with time left is used as it is', async () => {
   await writeFile(file, JSON.stringify(login('old', Date.now() + HOUR)));
   const { keeper, runs } = keeperWith(answers('new', Date.now() + 8 * HOUR));
@@ -70,7 +79,7 @@ test('a login about to end is refreshed once for all who ask, and written back w
     claudeAiOauth: { accessToken: 'at-new', refreshToken: 'rt-new' },
   });
   expect((await stat(file)).mode & 0o777).toBe(0o640);
-  expect(await readdir(dataDir)).toEqual([]);
+  expect(await keptFiles()).toEqual([]);
   expect(await readdir(join(directory, 'operator'))).toEqual(['.credentials.json']);
 });
 
@@ -91,7 +100,7 @@ test('a refused refresh leaves the operator file as it was, says what to do, and
   await expect(keeper.current()).rejects.toThrow(/refused/);
   expect(runs).toHaveLength(1);
   expect(await readFile(file, 'utf8')).toBe(text);
-  expect(await readdir(dataDir)).toEqual([]);
+  expect(await keptFiles()).toEqual([]);
 });
 
 test('when the refresh fails, a token that is still valid is used', async () => {
@@ -147,7 +156,7 @@ test.runIf(has('unprivileged'))('a folder that is read-only keeps the newer logi
   await chmod(join(directory, 'operator'), 0o500);
   const { keeper } = keeperWith(answers('new', Date.now() + 8 * HOUR));
   expect(await keeper.current()).toBe('at-new');
-  expect(await readdir(dataDir)).toEqual(['claude-login.json']);
+  expect(await keptFiles()).toEqual(['claude-login.json']);
   await chmod(join(directory, 'operator'), 0o700);
 });
 
@@ -168,5 +177,43 @@ test('a login that a service left behind when it died is taken over, and its cop
   const { keeper, runs } = keeperWith(answers('unused', Date.now() + 9 * HOUR));
   await keeper.load();
   expect(await keeper.current()).toBe('at-left');
-  expect([runs, await readdir(dataDir)]).toEqual([[], ['claude-login.json']]);
+  expect([runs, await keptFiles()]).toEqual([[], ['claude-login.json']]);
+});
+
+test('through many lives of its token a login is refreshed once in each, and every caller gets one that counts', async () => {
+  let life = 0;
+  const { keeper, runs } = keeperWith(async (copy) => {
+    life += 1;
+    await answers(`life-${life}`, Date.now() + HOUR)(copy);
+  });
+  await writeFile(file, JSON.stringify(login('life-0', Date.now() + 1_000)));
+  await keeper.load();
+  for (let lives = 1; lives <= 5; lives += 1) {
+    const tokens = await Promise.all(Array.from({ length: 10 }, () => keeper.current()));
+    expect([new Set(tokens), runs.length]).toEqual([new Set([`at-life-${lives}`]), lives]);
+    expect((await operatorFile()).claudeAiOauth.accessToken).toBe(`at-life-${lives}`);
+    // An hour goes by.
+    await writeFile(file, JSON.stringify(login(`life-${lives}`, Date.now() + 1_000)));
+  }
+});
+
+test('of several services on one data folder one refreshes, and the others take its result', async () => {
+  const slow: Server = async (copy) => {
+    await delay(200);
+    await answers('new', Date.now() + HOUR)(copy);
+  };
+  const services = Array.from({ length: 4 }, () => keeperWith(slow));
+  await writeFile(file, JSON.stringify(login('old', Date.now() + 1_000)));
+  const tokens = await Promise.all(services.flatMap(({ keeper }) => [keeper.current(), keeper.refresh('at-old')]));
+  expect(tokens.filter((token) => token !== undefined)).toEqual(['at-new', 'at-new', 'at-new', 'at-new']);
+  expect(services.flatMap(({ runs }) => runs)).toHaveLength(1);
+});
+
+test('a service that died in a refresh keeps no other from it', async () => {
+  const child = fork(join(ROOT, 'test/fixtures/refreshing-process.ts'), [dataDir], { stdio: 'ignore' });
+  await once(child, 'message');
+  child.kill('SIGKILL');
+  await writeFile(file, JSON.stringify(login('old', Date.now() + 1_000)));
+  const { keeper, runs } = keeperWith(answers('new', Date.now() + HOUR));
+  expect([await keeper.current(), runs.length]).toEqual(['at-new', 1]);
 });

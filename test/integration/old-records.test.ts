@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { ExecutionDocument } from '../../src/protocol/execution-document.ts';
 import { newId } from '../../src/protocol/ids.ts';
 import { openRedisStorage } from '../../src/storage/redis/redis-storage.ts';
+import { SCHEMA_VERSION } from '../../src/storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import {
@@ -235,13 +236,13 @@ function describeNext(
 
 describeOld('SQLite', sqliteOfLayout1);
 describeNext('SQLite', {
-  mark: 4,
-  readable: () => sqliteOfNextLayout(3),
-  unreadable: [() => sqliteOfNextLayout(4), () => sqliteOfNextLayout(undefined)],
+  mark: SCHEMA_VERSION + 1,
+  readable: () => sqliteOfNextLayout(SCHEMA_VERSION),
+  unreadable: [() => sqliteOfNextLayout(SCHEMA_VERSION + 1), () => sqliteOfNextLayout(undefined)],
 });
 
 test('SQLite: what a later table keeps of an execution goes with it, and a new execution has the default', async () => {
-  const store = await sqliteOfNextLayout(3);
+  const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   const storage = await opened(store);
   const { execution } = (await storage.createExecution(recordOf(), eventOf(1))).record;
   await storage.deleteExecution('local', FINISHED);
@@ -251,7 +252,7 @@ test('SQLite: what a later table keeps of an execution goes with it, and a new e
 
 test('a service that is rolled back ends what a dead later one ran, starts nothing it does not know, and serves the rest', async () => {
   const folder = await temporaryFolder();
-  const store = await sqliteOfNextLayout(3);
+  const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   await mkdir(join(folder, 'data'));
   await copyFile(store.file, join(folder, 'data', 'store.sqlite'));
   const env = { CC_RETENTION_DAYS: '36500', CC_RECORD_RETENTION_DAYS: '36500', CLAUDE_BIN: fakeClaude('succeeds') };

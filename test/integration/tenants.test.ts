@@ -81,6 +81,8 @@ const ROUTES = {
   listKeys: NOTHING,
   issueToken: NOTHING,
   revokeToken: NOTHING,
+  authStatus: NOTHING,
+  resetMaxAccount: NOTHING,
   health: NOTHING,
   live: NOTHING,
   ready: NOTHING,

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { Logger } from 'pino';
 import { onTestFinished } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/observability/logger.ts';
@@ -47,13 +48,19 @@ export interface ServerOptions {
   env?: Record<string, string>;
   /** An existing folder with the data of an earlier service. */
   folder?: string;
+  /** Says which credentials the model takes; all when left out. */
+  credential?: (presented: string) => boolean;
+  logger?: Logger;
   /** The key that is presented; the one in the data folder when left out. */
   key?: string;
 }
 
 /** A whole service that listens on a free port, with its own data folder and scripted model; closed after the test. */
 export async function testServer(options: ServerOptions = {}): Promise<TestServer> {
-  const model = await startScriptedModel({ script: options.script ?? [{ kind: 'text', text: 'Hello' }] });
+  const model = await startScriptedModel({
+    script: options.script ?? [{ kind: 'text', text: 'Hello' }],
+    credential: options.credential,
+  });
   const folder = options.folder ?? (await temporaryFolder());
   const config = loadConfig({
     PATH: process.env.PATH,
@@ -66,7 +73,8 @@ export async function testServer(options: ServerOptions = {}): Promise<TestServe
     ANTHROPIC_BASE_URL: model.url,
     ...options.env,
   });
-  const server = await openServer(config, { logger: createLogger('silent'), version: '0.0.0-test' });
+  const logger = options.logger ?? createLogger('silent');
+  const server = await openServer(config, { logger, version: '0.0.0-test' });
   const stop = async (): Promise<void> => {
     server.stop({ force: true });
     await server.ended;

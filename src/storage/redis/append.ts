@@ -13,7 +13,7 @@ const MAX_DOUBTS = 10_000;
  * if they are the same to the byte; what follows them is new.
  */
 const BODY = `
-need('hash', KEYS[1])
+need('hash', KEYS[1], KEYS[7])
 need('stream', KEYS[2])
 need('string', KEYS[3])
 need('zset', KEYS[4], KEYS[5], KEYS[6])
@@ -73,6 +73,7 @@ for _, change in ipairs(moves) do
   redis.call('HSET', KEYS[1], kind, to)
 end
 if ends == '1' then
+  redis.call('HDEL', KEYS[7], id)
   redis.call('ZREM', KEYS[4], id)
   redis.call('ZADD', KEYS[5], finishedAt, id)
   redis.call('ZADD', KEYS[6], finishedAt, id)
@@ -98,7 +99,15 @@ export function createAppender(commands: RedisCommands): Appender {
     const { executionId: id, events } = append;
     const ends = refuseHalfAnEnd(append);
     refuseGap(events, id);
-    const keys = [executionKey(id), logKey(id), KEYS.logBytes, KEYS.unfinished, KEYS.finished, KEYS.wholeLogs];
+    const keys = [
+      executionKey(id),
+      logKey(id),
+      KEYS.logBytes,
+      KEYS.unfinished,
+      KEYS.finished,
+      KEYS.wholeLogs,
+      KEYS.envelopes,
+    ];
     const args = [
       ...[id, append.fence, events[0]?.seq ?? 0, doubts.has(id) ? 1 : 0, ends ? 1 : 0],
       ...documentArgs(append),

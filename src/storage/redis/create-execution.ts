@@ -20,17 +20,17 @@ end
 const CREATE = defineScript(
   'write',
   `${ANSWER}
-need('hash', KEYS[1], KEYS[7], KEYS[10])
+need('hash', KEYS[1], KEYS[7], KEYS[10], KEYS[11])
 need('stream', KEYS[2])
 need('zset', KEYS[3], KEYS[4], KEYS[5], KEYS[8])
 need('string', KEYS[6], KEYS[9])
-local id, repeatable, sessionId, session, sessionDirectory, type, bytes, directory = unpack(ARGV, 1, 8)
+local id, repeatable, sessionId, session, sessionDirectory, type, bytes, directory, envelope = unpack(ARGV, 1, 9)
 if repeatable == '1' then
   local earlier = redis.call('GET', KEYS[9])
   if earlier then return { 'earlier', unpack(answer(earlier)) } end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
-redis.call('HSET', KEYS[1], unpack(ARGV, 9))
+redis.call('HSET', KEYS[1], unpack(ARGV, 10))
 redis.call('HSET', KEYS[1], 'logBytes', #bytes)
 redis.call('XADD', KEYS[2], '1-0', 'type', type, 'bytes', bytes)
 redis.call('ZADD', KEYS[3], 0, id)
@@ -38,6 +38,7 @@ redis.call('ZADD', KEYS[4], 0, id)
 redis.call('ZADD', KEYS[5], 0, id)
 redis.call('INCRBY', KEYS[6], #bytes)
 countDirectory(directory, 1)
+if envelope ~= '' then redis.call('HSET', KEYS[11], id, envelope) end
 if sessionId ~= '' then redis.call('ZADD', KEYS[8], 0, id) end
 if repeatable == '1' then redis.call('SET', KEYS[9], id) end
 if session ~= '' then putSession(KEYS[10], session, sessionDirectory) end
@@ -77,11 +78,12 @@ export async function createExecution(
     ...[indexKey(tenant, 'all', ''), indexKey(tenant, 'state', execution.state), KEYS.logBytes, KEYS.directories],
     ...[indexKey(tenant, 'session', sessionId), idempotencyKey(tenant, repeated ?? '')],
     sessionKey(tenant, session?.id ?? ''),
+    KEYS.envelopes,
   ];
   const args = [
     ...[execution.id, repeated === undefined ? '' : '1', sessionId],
     ...[session === undefined ? '' : JSON.stringify(session), session?.directory ?? ''],
-    ...[first.type, first.bytes, directory],
+    ...[first.type, first.bytes, directory, record.envelope ?? ''],
     ...Object.entries(fieldsOf(record, { sessionId })).flat(),
   ];
   const [outcome, ...earlier] = textsOf(await commands.evaluate(CREATE, keys, args, { inDoubt }));
@@ -101,7 +103,7 @@ export async function findByKey(
 
 /** The fields of the record's hash; `logBytes` is the script's. */
 function fieldsOf(record: ExecutionRecord, { sessionId }: { sessionId: string }): Record<string, string | number> {
-  const { tenant, execution, request, directory, fresh, runId, instanceId, fence, requestHash } = record;
+  const { tenant, execution, request, directory, fresh, runId, instanceId, fence, requestHash, keyId } = record;
   return {
     tenant,
     scope: scopeOf(tenant),
@@ -111,6 +113,7 @@ function fieldsOf(record: ExecutionRecord, { sessionId }: { sessionId: string })
     instanceId,
     fence,
     requestHash,
+    keyId: keyId ?? '',
     state: execution.state,
     outcome: '',
     session: sessionId,

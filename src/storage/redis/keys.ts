@@ -1,6 +1,6 @@
 /**
- * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but heartbeats and
- * revoked tokens ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but heartbeats,
+ * revoked tokens and days of spend ever expires. A tenant is written in percent-encoding, so that it holds no colon.
  *
  * | key | kind | holds |
  * | --- | --- | --- |
@@ -23,6 +23,12 @@
  * | `cce:key-uses` | hash | the last use of each key |
  * | `cce:denied-tokens:TENANT` | sorted set | tokens that were revoked, by the time of their end, in ms; expires with the last |
  * | `cce:secret:NAME` | string | a secret that all nodes share |
+ * | `cce:service-values` | hash | values of the whole service by name |
+ * | `cce:envelopes` | hash | id of an unfinished execution → its caller's credential, encrypted |
+ * | `cce:spend:DAY` | hash, 8 days | `spent NAME` and `reserved NAME` of each counter |
+ * | `cce:reservations` | hash | reservations by id, as JSON |
+ * | `cce:reservations-due` | sorted set | their ids by the time at which they count as spent, or are forgotten, in ms |
+ * | `cce:instance-notes` | hash | what instances say about themselves |
  * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
@@ -41,6 +47,11 @@ export const KEYS = {
   apiKeys: 'cce:api-keys',
   keyUses: 'cce:key-uses',
   instances: 'cce:instances',
+  serviceValues: 'cce:service-values',
+  envelopes: 'cce:envelopes',
+  reservations: 'cce:reservations',
+  reservationsDue: 'cce:reservations-due',
+  instanceNotes: 'cce:instance-notes',
 } as const;
 
 /** Beginnings of the keys that scripts complete themselves, because the rest is in the store. */
@@ -90,6 +101,11 @@ export function claimKey(key: string): string {
 
 export function claimsKey(executionId: string): string {
   return `${BEGINNINGS.claims}${executionId}`;
+}
+
+/** @param day a UTC day, such as `2030-01-31` */
+export function spendKey(day: string): string {
+  return `cce:spend:${day}`;
 }
 
 export function deniedTokensKey(tenant: string): string {

@@ -12,7 +12,7 @@ export function toExecution(document: string, lastSeq: string): Execution {
 export function toRecord(values: unknown): ExecutionRecord {
   const [tenant = '', directory = '', fresh, runId = '', instanceId = '', fence, requestHash = '', ...rest] =
     textsOf(values);
-  const [lastSeq = '', execution = '', request = ''] = rest;
+  const [lastSeq = '', execution = '', request = '', keyId = '', envelope = ''] = rest;
   return {
     tenant,
     execution: toExecution(execution, lastSeq),
@@ -23,5 +23,7 @@ export function toRecord(values: unknown): ExecutionRecord {
     instanceId,
     fence: Number(fence),
     requestHash,
+    ...(keyId === '' ? {} : { keyId }),
+    ...(envelope === '' ? {} : { envelope }),
   };
 }

@@ -1,6 +1,7 @@
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
+import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
 import type {
   Append,
   EventPage,
@@ -41,7 +42,9 @@ import {
   removeKeys,
   replaceKeys,
 } from './service-keys.ts';
+import { getValue, keepValue, listNotes, publishNote, replaceValue } from './service-values.ts';
 import { getSession, putSession } from './sessions.ts';
+import { readSpend, reserveSpend, settleSpend } from './spend.ts';
 import { parseRedisUrl, type RedisTarget } from './target.ts';
 
 export interface RedisStorageOptions {
@@ -191,6 +194,38 @@ class RedisStorage implements Storage {
 
   getKey(id: string): Promise<KeyRecord | undefined> {
     return getKey(this.#connection, id);
+  }
+
+  reserveSpend(reservation: SpendReservation): Promise<SpendAnswer> {
+    return reserveSpend(this.#connection, reservation);
+  }
+
+  settleSpend(id: string, microUsd: number): Promise<void> {
+    return settleSpend(this.#connection, id, microUsd);
+  }
+
+  readSpend(day: string, counter: string): Promise<SpendTotals> {
+    return readSpend(this.#connection, day, counter);
+  }
+
+  keepValue(name: string, value: string): Promise<string> {
+    return keepValue(this.#connection, name, value);
+  }
+
+  replaceValue(name: string, value: string | undefined): Promise<void> {
+    return replaceValue(this.#connection, name, value);
+  }
+
+  getValue(name: string): Promise<string | undefined> {
+    return getValue(this.#connection, name);
+  }
+
+  publishNote(note: InstanceNote): Promise<void> {
+    return publishNote(this.#connection, note);
+  }
+
+  listNotes(): Promise<InstanceNote[]> {
+    return listNotes(this.#connection, this.#instances.grace);
   }
 
   listKeys(tenant: string | undefined): Promise<UsedKey[]> {

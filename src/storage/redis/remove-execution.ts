@@ -41,6 +41,7 @@ end
 countDirectory(directory, -1)
 redis.call('DECRBY', KEYS[8], held[8])
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
+redis.call('HDEL', '${KEYS.envelopes}', id)
 
 local document = ''
 if session ~= '' and redis.call('EXISTS', indexOf(scope, 'session', session)) == 0 then

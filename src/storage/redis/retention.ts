@@ -2,17 +2,32 @@ import { ServiceError } from '../../protocol/errors.ts';
 import type { Removal, RetentionLimits, RetentionReport, Tenant } from '../storage.ts';
 import type { RedisCommands } from './connection.ts';
 import { cutLog } from './events.ts';
-import { executionKey, KEYS } from './keys.ts';
+import { BEGINNINGS, executionKey, KEYS } from './keys.ts';
 import { type Removed, removeFinished } from './remove-execution.ts';
+import { defineScript } from './script.ts';
 import { toSession } from './sessions.ts';
 
 const BATCH = 100;
+
+/** An older program on the same store ends an execution without knowing of its envelope. */
+const DROP_ENVELOPES = defineScript(
+  'finish',
+  `
+need('hash', KEYS[1])
+for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local state = redis.call('HGET', '${BEGINNINGS.execution}' .. id, 'state')
+  if not state or state == 'finished' then redis.call('HDEL', KEYS[1], id) end
+end
+return {}
+`,
+);
 
 /**
  * Every step is one script that leaves each log whole, so a crash in between loses no more than was meant to go, and
  * the next call goes on.
  */
 export async function applyRetention(commands: RedisCommands, limits: RetentionLimits): Promise<RetentionReport> {
+  await commands.evaluate(DROP_ENVELOPES, [KEYS.envelopes], []);
   const removal: Removal = { executions: [], directories: [], sessions: [] };
   await forEachOlder(commands, { set: KEYS.finished, before: limits.recordsFinishedBefore }, async (id) => {
     await cutLog(commands, id);

@@ -30,8 +30,8 @@ export interface ExecutionTable {
 
 export function createExecutionTable(db: DatabaseSync, events: EventTable): ExecutionTable {
   const insert = db.prepare(`INSERT INTO executions (id, tenant, idempotency_key, state, outcome, session_id, workspace,
-    directory, fresh, run_id, instance_id, fence, request_hash, created_at, finished_at, first_seq, last_seq, log_bytes)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 1, 0, 0) RETURNING log`);
+    directory, fresh, run_id, instance_id, fence, request_hash, created_at, key_id, envelope, finished_at, first_seq, last_seq, log_bytes)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 1, 0, 0) RETURNING log`);
   const insertDocument = db.prepare('INSERT INTO execution_documents VALUES (?, ?)');
   const insertRequest = db.prepare('INSERT INTO execution_requests VALUES (?, ?)');
   const byId = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.id = ?`);
@@ -45,8 +45,8 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
   const list = listStatements(db);
   const fenced = db.prepare('SELECT log, fence, state, last_seq FROM executions WHERE id = ?');
   const update =
-    db.prepare(`UPDATE executions SET state = ?, outcome = ?, session_id = coalesce(?, session_id), workspace = ?, finished_at = ?
-    WHERE log = ?`);
+    db.prepare(`UPDATE executions SET state = ?, outcome = ?, session_id = coalesce(?, session_id), workspace = ?, finished_at = ?,
+    envelope = CASE ? WHEN 'finished' THEN NULL ELSE envelope END WHERE log = ?`);
   const updateDocument = db.prepare('UPDATE execution_documents SET execution = ? WHERE log = ?');
   const takeOver = db.prepare(`UPDATE executions SET instance_id = ?, fence = fence + 1
     WHERE id = ? AND fence = ? AND state <> 'finished'`);
@@ -76,6 +76,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
           record.requestHash,
           execution.createdAt,
         ],
+        ...[record.keyId ?? null, record.envelope ?? null],
       );
       const log = integer(row, 'log');
       insertDocument.run(log, JSON.stringify(execution));
@@ -131,7 +132,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
       const finished = execution.state === 'finished';
       const finishedAt = finished ? (execution.finishedAt ?? new Date().toISOString()) : null;
       const { state, outcome, sessionId, workspace } = execution;
-      update.run(state, outcome?.kind ?? null, sessionId, workspace, finishedAt, log);
+      update.run(state, outcome?.kind ?? null, sessionId, workspace, finishedAt, state, log);
       updateDocument.run(JSON.stringify(execution), log);
     },
     takeOver(id, fence, instanceId): ExecutionRecord | undefined {

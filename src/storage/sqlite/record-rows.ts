@@ -5,7 +5,7 @@ import type { ExecutionRecord } from '../storage.ts';
 import { integer, type Row, text } from './rows.ts';
 
 export const COLUMNS =
-  'e.tenant, e.directory, e.fresh, e.run_id, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
+  'e.tenant, e.directory, e.fresh, e.run_id, e.instance_id, e.fence, e.request_hash, e.key_id, e.envelope, e.last_seq, d.execution, r.request';
 export const FROM = 'FROM executions e JOIN execution_documents d USING (log) JOIN execution_requests r USING (log)';
 
 /** The public part; the log's own count of events stands in for the one in the document. */
@@ -29,5 +29,7 @@ export function toRecord(row: Row): ExecutionRecord {
     instanceId: text(row, 'instance_id'),
     fence: integer(row, 'fence'),
     requestHash: text(row, 'request_hash'),
+    ...(row.key_id === null ? {} : { keyId: text(row, 'key_id') }),
+    ...(row.envelope === null ? {} : { envelope: text(row, 'envelope') }),
   };
 }

@@ -42,6 +42,9 @@ export function createRetention(db: DatabaseSync, { queue, events, sessions }: P
   );
   const directoryUsed = db.prepare(`SELECT 1 FROM executions WHERE directory = :directory
     UNION ALL SELECT 1 FROM sessions WHERE directory = :directory LIMIT 1`);
+  const dropEnvelopes = db.prepare(
+    "UPDATE executions SET envelope = NULL WHERE envelope IS NOT NULL AND state = 'finished'",
+  );
   const removeClaims = db.prepare('DELETE FROM claims WHERE execution_id = ?');
 
   const cutLog = async (log: number): Promise<void> => {
@@ -79,6 +82,8 @@ export function createRetention(db: DatabaseSync, { queue, events, sessions }: P
 
   return {
     async apply(limits): Promise<RetentionReport> {
+      // An older program on the same store ends an execution without knowing of its envelope.
+      await queue.submit(() => dropEnvelopes.run());
       const removed = await removeAll(expiredRecords.all(limits.recordsFinishedBefore));
       const cutLogs: string[] = [];
       for (const row of expiredLogs.all(limits.logsFinishedBefore)) {

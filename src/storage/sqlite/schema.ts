@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
+import { PAYER_SCHEMA } from './payer-schema.ts';
 import { integer } from './rows.ts';
 
 /**
@@ -89,6 +90,7 @@ const MIGRATIONS: readonly string[] = [
   CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
   INSERT OR REPLACE INTO layout VALUES (1, 2);
   `,
+  PAYER_SCHEMA,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -3,6 +3,7 @@ import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
+import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
 import type {
   Append,
   EventPage,
@@ -26,7 +27,9 @@ import { createKeyTable, type KeyTable } from './keys.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
 import { createSecretTable, type SecretTable } from './secrets.ts';
+import { createServiceValueTable, type ServiceValueTable } from './service-values.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
+import { createSpendTable, type SpendTable } from './spend.ts';
 import { translateError, translateOpenError } from './translate-error.ts';
 
 /**
@@ -57,6 +60,8 @@ class SqliteStorage implements Storage {
   readonly #claims: ClaimTable;
   readonly #keys: KeyTable;
   readonly #secrets: SecretTable;
+  readonly #spend: SpendTable;
+  readonly #values: ServiceValueTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
@@ -73,6 +78,8 @@ class SqliteStorage implements Storage {
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
     this.#keys = createKeyTable(db);
     this.#secrets = createSecretTable(db);
+    this.#spend = createSpendTable(db);
+    this.#values = createServiceValueTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
@@ -172,6 +179,38 @@ class SqliteStorage implements Storage {
 
   async getKey(id: string): Promise<KeyRecord | undefined> {
     return this.#read(() => this.#keys.get(id));
+  }
+
+  reserveSpend(reservation: SpendReservation): Promise<SpendAnswer> {
+    return this.#queue.submit(() => this.#spend.reserve(reservation));
+  }
+
+  settleSpend(id: string, microUsd: number): Promise<void> {
+    return this.#queue.submit(() => this.#spend.settle(id, microUsd));
+  }
+
+  async readSpend(day: string, counter: string): Promise<SpendTotals> {
+    return this.#read(() => this.#spend.read(day, counter));
+  }
+
+  keepValue(name: string, value: string): Promise<string> {
+    return this.#queue.submit(() => this.#values.keep(name, value));
+  }
+
+  replaceValue(name: string, value: string | undefined): Promise<void> {
+    return this.#queue.submit(() => this.#values.replace(name, value));
+  }
+
+  async getValue(name: string): Promise<string | undefined> {
+    return this.#read(() => this.#values.get(name));
+  }
+
+  publishNote(note: InstanceNote): Promise<void> {
+    return this.#queue.submit(() => this.#values.publish(note));
+  }
+
+  listNotes(): Promise<InstanceNote[]> {
+    return this.#queue.submit(() => this.#values.notes((instanceId) => this.#instances.alive(instanceId)));
   }
 
   async listKeys(tenant: string | undefined): Promise<UsedKey[]> {

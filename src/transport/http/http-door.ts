@@ -19,6 +19,7 @@ import { newId } from '../../protocol/ids.ts';
 import type { Access } from '../../protocol/scopes.ts';
 import { type Door, originAllowed, refuseForeignHost } from '../door.ts';
 import { type Call, readCall } from './call.ts';
+import { credentialRoutes } from './credential-routes.ts';
 import { documentRoutes } from './document-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { executionRoutes } from './execution-routes.ts';
@@ -117,6 +118,7 @@ function addRoutes(app: FastifyInstance, door: Door, names: readonly RouteName[]
     ...eventRoutes(door),
     ...workspaceRoutes(door),
     ...keyRoutes(door),
+    ...credentialRoutes(door),
     ...healthRoutes(door),
     ...documentRoutes(door),
   };

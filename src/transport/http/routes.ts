@@ -1,8 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth/principal.ts';
+import type { Caller } from '../../executions/new-execution.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { RouteName } from '../../protocol/http-routes.ts';
+import { callerFrom } from '../caller.ts';
 import type { Call } from './call.ts';
 
 /** What answers each route of the table: a value to be sent as JSON, a stream or text, or nothing more to send. */
@@ -13,8 +15,8 @@ export function principalOf({ principal }: { principal: Principal | undefined })
   return principal;
 }
 
-export function callerOf(call: { principal: Principal | undefined }): { tenant: string } {
-  return { tenant: principalOf(call).tenant };
+export function callerOf(call: { principal: Principal | undefined }): Caller {
+  return callerFrom(principalOf(call));
 }
 
 export function wantsEventStream({ headers }: FastifyRequest): boolean {

@@ -3,6 +3,7 @@ import { type Principal, requireAccess } from '../../auth/principal.ts';
 import { ASK_EVERY_MS, watchStanding } from '../../auth/watch-standing.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import { CLOSE_CODES, type CLOSE_REASONS } from '../../protocol/rpc-methods.ts';
+import { callerFrom } from '../caller.ts';
 import type { Door } from '../door.ts';
 import { BoundRuns } from './bound-runs.ts';
 import { answerFrame } from './json-rpc.ts';
@@ -197,7 +198,7 @@ export class Connection {
       openRpc: this.#door.documents.openRpc,
       subscriptions: this.#subscriptions,
       boundRuns: this.#boundRuns,
-      caller: () => ({ tenant: this.#authenticated().tenant }),
+      caller: () => callerFrom(this.#authenticated()),
       authorise: (access) => requireAccess(this.#authenticated(), access),
       authenticate: (key) => this.#authenticate(key),
       afterAnswer,
