@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import type { EgressList } from './protocol/egress-rule.ts';
 import { SETTINGS } from './settings.ts';
 
 export interface Config {
@@ -39,6 +40,10 @@ export interface Config {
   readonly claudeBin: string | undefined;
   readonly runUid: number;
   readonly isolation: 'auto' | 'L1' | 'L2' | 'L3';
+  /** What runs reach besides the model when their request does not say; undefined where nobody has decided. */
+  readonly egress: EgressList | undefined;
+  /** Addresses they may reach although they are not public. */
+  readonly egressPrivate: readonly string[];
   readonly defaultModel: string;
   readonly lentWorkspaces: Readonly<Record<string, string>>;
   readonly maxConcurrent: number;
@@ -139,6 +144,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     claudeBin: settings.CLAUDE_BIN,
     runUid: settings.CC_RUN_UID,
     isolation: settings.CC_ISOLATION,
+    egress: settings.CC_EGRESS,
+    egressPrivate: settings.CC_EGRESS_PRIVATE,
     defaultModel: settings.CC_DEFAULT_MODEL,
     lentWorkspaces: settings.CC_WORKSPACES,
     maxConcurrent: settings.CC_MAX_CONCURRENT,

@@ -6,6 +6,7 @@ import { type ClaudeBinary, findClaude } from './claude/binary.ts';
 import type { ExecutorClient } from './client/executor-client.ts';
 import type { Config } from './config.ts';
 import { openDispatch } from './dispatch.ts';
+import { startEgressProxy } from './egress/egress-proxy.ts';
 import { EventLog } from './event-log/event-log.ts';
 import { Executions } from './executions/executions.ts';
 import type { Caller } from './executions/new-execution.ts';
@@ -19,6 +20,7 @@ import { WarmPool } from './executions/warm-pool.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
+import { addressRanges } from './outbound/address-range.ts';
 import { newId } from './protocol/ids.ts';
 import { makeDataFolder } from './storage/make-folder.ts';
 import { openRedisStorage } from './storage/redis/redis-storage.ts';
@@ -73,13 +75,15 @@ export async function createService(config: Config, { logger }: ServiceOptions):
     if (binary.usable && binary.warning !== undefined) logger.warn({ path: binary.path }, binary.warning);
     const access = await openGateway(config, { found, logger });
     opened.push(async () => (access.open ? access.gateway.close() : undefined));
+    const egress = await startEgressProxy({ allowed: addressRanges(config.egressPrivate) }, logger);
+    opened.push(() => egress.close());
     const launchers = new SpareLauncher();
     opened.push(async () => launchers.close());
-    const settings = { ...config, instanceId, serviceUid: process.getuid?.() };
+    const settings = { ...config, egress: config.egress ?? 'open', instanceId, serviceUid: process.getuid?.() };
     const starts = new StartGate();
-    const warm = new WarmPool({ access, binary, logger, settings, starts }, config.warmPool);
+    const warm = new WarmPool({ access, egress, binary, logger, settings, starts }, config.warmPool);
     const eventLog = new EventLog(storage);
-    const context = { storage, eventLog, access, binary, launchers, starts, warm, logger, settings };
+    const context = { storage, eventLog, access, egress, binary, launchers, starts, warm, logger, settings };
     const runs = new Runs(context);
     const dispatch = await openDispatch(config, {
       storage,
@@ -124,6 +128,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
         async () => launchers.close(),
         async () => recovering,
         () => housekeeping,
+        () => egress.close(),
         async () => (access.open ? access.gateway.close() : undefined),
         () => storage.close(),
       ]);

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { EgressEntry, type EgressList, MAX_EGRESS_ENTRIES } from './protocol/egress-rule.ts';
 
 const whole = (min: number, max: number) =>
   z
@@ -58,6 +59,42 @@ const proxies = z.string().transform((value, context) => {
     return z.NEVER;
   }
   return listed;
+});
+
+function listed(value: string): string[] {
+  return value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
+const egress = z.string().transform((value, context): EgressList => {
+  if (value === 'open') return 'open';
+  const entries = value === 'none' ? [] : listed(value);
+  for (const entry of entries) {
+    const { error } = EgressEntry.safeParse(entry);
+    if (error !== undefined) {
+      context.addIssue({ code: 'custom', message: `has the entry ${entry}, which ${error.issues[0]?.message}` });
+    }
+  }
+  if (entries.length > MAX_EGRESS_ENTRIES) {
+    context.addIssue({ code: 'custom', message: `has more than ${MAX_EGRESS_ENTRIES} entries` });
+  }
+  return entries;
+});
+
+const addresses = z.string().transform((value, context) => {
+  const entries = listed(value);
+  const wrong = entries.find((entry) => {
+    const [address = '', bits] = entry.split('/', 2);
+    const width = isIP(address) === 4 ? 32 : isIP(address) === 6 && !address.includes('%') ? 128 : -1;
+    return width === -1 || (bits !== undefined && !(/^\d{1,3}$/.test(bits) && Number(bits) <= width));
+  });
+  if (wrong !== undefined) {
+    context.addIssue({ code: 'custom', message: `has the entry ${wrong}; write addresses such as 10.0.0.0/8 or ::1` });
+    return z.NEVER;
+  }
+  return entries;
 });
 
 interface Setting {
@@ -196,6 +233,16 @@ export const SETTINGS = {
     schema: z.enum(['auto', 'L1', 'L2', 'L3']).default('auto'),
     example: 'auto',
     help: 'The isolation level; this version builds L1.',
+  },
+  CC_EGRESS: {
+    schema: egress.optional(),
+    example: '',
+    help: 'Hosts that runs may reach besides the model, when their request does not say: example.org,*.example.org,example.org:8443; none; open. Unset: none, and open for a run of the command line without a service.',
+  },
+  CC_EGRESS_PRIVATE: {
+    schema: addresses.default([]),
+    example: '',
+    help: 'Addresses that runs may reach although they are in no public network, if their list names the host: 10.1.2.0/24,192.168.1.5.',
   },
   CC_DEFAULT_MODEL: {
     schema: z.string().min(1).default('sonnet'),

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
+import type { EgressList } from '../protocol/egress-rule.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import { newId } from '../protocol/ids.ts';
 import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
 import { sessionFolder, workspaceFolder } from './run-directories.ts';
+import { egressListOf, shownEgress } from './run-egress.ts';
 import type { SpareNames } from './warm-place.ts';
 
 /** Who asks. `directory` is set for a caller on this machine who works in a directory of their own. */
@@ -18,6 +20,7 @@ export interface NewExecutionSettings {
   instanceId: string;
   dataDirectory: string;
   defaultModel: string;
+  egress: EgressList;
   timeLimitMs: number;
   lentWorkspaces: Readonly<Record<string, string>>;
 }
@@ -77,6 +80,7 @@ export async function newExecution(
     cancelRequestedAt: null,
     denials: [],
     isolation: 'L1',
+    egress: shownEgress(egressListOf(request, settings), 'L1'),
     queuePosition: null,
     createdAt: now,
     startedAt: null,

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { ClaudeBinary } from '../claude/binary.ts';
+import type { EgressProxy } from '../egress/egress-proxy.ts';
 import type { EventLog } from '../event-log/event-log.ts';
 import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
@@ -18,6 +19,7 @@ export interface RunContext {
   storage: Storage;
   eventLog: EventLog;
   access: GatewayAccess;
+  egress: EgressProxy;
   binary: ClaudeBinary;
   launchers: SpareLauncher;
   starts: StartGate;

@@ -17,10 +17,13 @@ interface EgressRule {
 export type EgressList = readonly string[] | 'open';
 
 /** An entry of an egress list: `example.org`, `*.example.org`, either with `:port`, or a literal address. */
-export const EgressEntry = z.string().superRefine((entry, context) => {
-  const problem = problemOf(entry);
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
-});
+export const EgressEntry = z
+  .string()
+  .max(260)
+  .superRefine((entry, context) => {
+    const problem = problemOf(entry);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+  });
 
 export const MAX_EGRESS_ENTRIES = 100;
 

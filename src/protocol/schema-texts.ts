@@ -54,6 +54,7 @@ export const OUTPUT_TEXTS = {
     cancelRequestedAt: 'When its end was first asked for.',
     denials: 'Tool calls that were denied.',
     isolation: 'What the operating system keeps the run away from.',
+    egress: 'The hosts it may reach besides the model; `open` where nothing holds it to a list, as at L1.',
     queuePosition: '1 when it is the next to start; null when it does not wait here.',
     createdAt: 'When it was accepted.',
     startedAt: 'When its first process started.',

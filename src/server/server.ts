@@ -42,7 +42,8 @@ export interface Server {
  */
 export async function openServer(config: Config, options: { logger: Logger; version: string }): Promise<Server> {
   const { logger, version } = options;
-  const service = await createService(config, { logger });
+  // What others may have run here reaches nothing unless the operator says so.
+  const service = await createService({ ...config, egress: config.egress ?? [] }, { logger });
   const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
   let begun = false;
   let app: FastifyInstance | undefined;
