@@ -42,8 +42,8 @@ export interface Service extends AsyncDisposable {
   /** Which credential pays, or why there is none. */
   readonly credential: { kind: 'api_key' | 'max' } | { problem: string };
   /**
-   * Takes over what dead services left, now and from now on, and takes executions from the shared queue: the end of a
-   * start, which would end them if it failed. Executions that a dead service had accepted but not started are run here
+   * Takes over what dead services left, now and from now on, takes executions from the shared queue, and keeps the store
+   * within its limits: the end of a start, which would end them if it failed. Executions that a dead service had accepted but not started are run here
    * when `adoptQueued`; else they stay queued.
    */
   begin(options: { adoptQueued: boolean }): Promise<void>;
@@ -99,25 +99,26 @@ export async function createService(config: Config, { logger }: ServiceOptions):
     opened.push(() => executions.close({ force: true, keepWaiting: true }));
     const closing = new AbortController();
     const { signal } = closing;
-    let recovering: Promise<void> | undefined;
+    let underWay: Promise<void>[] = [];
     const begin = async ({ adoptQueued }: { adoptQueued: boolean }): Promise<void> => {
       const recoverOnce = (): Promise<number> =>
         recover(context, {
           adopt: adoptQueued ? (record) => dispatcher.dispatch(record) : undefined,
-          isLive: ({ execution, tenant }) => runs.find(execution.id, tenant) !== undefined,
+          isLive: ({ id, tenant }) => runs.find(id, tenant) !== undefined,
           ended: (record) => dispatcher.ended(record),
         });
       await recoverOnce();
       await sweepSpares({ storage, logger }, config.dataDirectory);
       dispatch.begin();
       const recoverAlone = () => alone(storage, instanceId, recoverOnce);
-      recovering = repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal });
+      const limit = (): Promise<void> => keepWithinLimits(storage, config, logger);
+      underWay = [
+        repeatedly(recoverAlone, { everyMs: RECOVERY_INTERVAL_MS, logger, signal }),
+        limit()
+          .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
+          .then(() => repeatedly(limit, { everyMs: RETENTION_INTERVAL_MS, logger, signal })),
+      ];
     };
-    const housekeeping = keepWithinLimits(storage, config, logger)
-      .catch((error: unknown) => logger.error({ err: error }, 'retention failed'))
-      .then(() =>
-        repeatedly(() => keepWithinLimits(storage, config, logger), { everyMs: RETENTION_INTERVAL_MS, logger, signal }),
-      );
     const close = async (options: { force: boolean; keepWaiting?: boolean }): Promise<void> => {
       closing.abort();
       warm.stop();
@@ -126,8 +127,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
         () => dispatch.close(),
         () => warm.close(),
         async () => launchers.close(),
-        async () => recovering,
-        () => housekeeping,
+        ...underWay.map((work) => () => work),
         () => egress.close(),
         async () => (access.open ? access.gateway.close() : undefined),
         () => storage.close(),

@@ -5,6 +5,8 @@ import type { LiveExecution } from './live-execution.ts';
 import type { Runs } from './runs.ts';
 import type { Spare } from './warm-spare.ts';
 
+/** What waits is held in memory with its prompt. */
+const MAX_WAITING_BYTES = 256 * 1024 * 1024;
 /** How often a run that waits for another process's session or workspace looks again. */
 const CLAIM_RETRY_MS = 200;
 
@@ -25,6 +27,7 @@ export class InProcessDispatcher implements Dispatcher {
   readonly kind = 'own';
   readonly #options: InProcessOptions;
   readonly #waiting: LiveExecution[] = [];
+  #waitingBytes = 0;
   #running = 0;
   #state: 'idle' | 'starting' | 'start_again' | 'stopped' = 'idle';
   #retry: NodeJS.Timeout | undefined;
@@ -35,8 +38,12 @@ export class InProcessDispatcher implements Dispatcher {
 
   async assertRoom(): Promise<void> {
     const { queueLimit } = this.#options;
-    if (this.#waiting.length < queueLimit) return;
-    throw new ServiceError('queue_full', `${queueLimit} executions wait already; try again later`, {
+    const long = this.#waitingBytes > MAX_WAITING_BYTES;
+    if (this.#waiting.length < queueLimit && !long) return;
+    const what = long
+      ? `The executions that wait have more than ${MAX_WAITING_BYTES} bytes`
+      : `${queueLimit} executions wait already`;
+    throw new ServiceError('queue_full', `${what}; try again later`, {
       data: { retryAfterMs: 5_000 },
     });
   }
@@ -46,6 +53,7 @@ export class InProcessDispatcher implements Dispatcher {
     const { priority } = record.request;
     const at = this.#waiting.findIndex((other) => other.record.request.priority < priority);
     this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, live);
+    this.#waitingBytes += sizeOf(live);
     this.#startSoon();
   }
 
@@ -64,8 +72,9 @@ export class InProcessDispatcher implements Dispatcher {
 
   #take(executionId: string): boolean {
     const at = this.#waiting.findIndex((live) => live.execution.id === executionId);
-    if (at === -1) return false;
-    this.#waiting.splice(at, 1);
+    const [live] = at === -1 ? [] : this.#waiting.splice(at, 1);
+    if (live === undefined) return false;
+    this.#waitingBytes -= sizeOf(live);
     return true;
   }
 
@@ -150,4 +159,8 @@ export class InProcessDispatcher implements Dispatcher {
   async #release(live: LiveExecution): Promise<void> {
     await this.#options.storage.releaseClaims(live.execution.id);
   }
+}
+
+function sizeOf({ record }: LiveExecution): number {
+  return JSON.stringify(record.request).length;
 }

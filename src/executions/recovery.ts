@@ -1,6 +1,6 @@
 import { RUN_MARKER, sweepMarked } from '../isolation/marker-sweep.ts';
 import type { Outcome } from '../protocol/execution.ts';
-import type { ExecutionRecord } from '../storage/storage.ts';
+import type { ExecutionRecord, UnfinishedExecution } from '../storage/storage.ts';
 import type { RunContext } from './run-context.ts';
 import { removeRunFolder } from './run-directories.ts';
 import { storedText } from './stored-text.ts';
@@ -30,7 +30,7 @@ export interface RecoveryHands {
    * Whether an execution of this service still has somebody who writes its log; one that has none was forgotten by a
    * store that lost what it had confirmed.
    */
-  isLive(record: ExecutionRecord): boolean;
+  isLive(unfinished: UnfinishedExecution): boolean;
   /** Told of each that was ended. */
   ended(record: ExecutionRecord): Promise<void>;
 }
@@ -46,15 +46,17 @@ export async function recover(context: RunContext, hands: RecoveryHands): Promis
   let ended = 0;
   for (const left of await storage.listUnfinished()) {
     const own = left.instanceId === settings.instanceId;
-    const forgotten = own && left.execution.state !== 'queued' && !hands.isLive(left);
+    const forgotten = own && left.state !== 'queued' && !hands.isLive(left);
     if (!forgotten && (own || (await storage.instanceAlive(left.instanceId)))) continue;
     try {
-      if (!(await (forgotten ? endForgotten(context, left) : recoverOne(context, left, hands.adopt)))) continue;
+      const record = await storage.getExecution(left.tenant, left.id);
+      if (record?.fence !== left.fence) continue;
+      if (!(await (forgotten ? endForgotten(context, record) : recoverOne(context, record, hands.adopt)))) continue;
       ended += 1;
-      await hands.ended(left);
+      await hands.ended(record);
     } catch (error) {
       // One that cannot be recovered now must not keep the others from it; it is looked at again.
-      logger.error({ err: error, executionId: left.execution.id }, 'an execution of a dead service was not recovered');
+      logger.error({ err: error, executionId: left.id }, 'an execution of a dead service was not recovered');
     }
   }
   return ended;

@@ -14,13 +14,13 @@ const BATCH = 500;
 export async function recallForgotten(storage: Storage, queue: SharedQueue): Promise<number> {
   const turn = await queue.commands.call('SET', ['cce:queue-recount', '1', 'NX', 'PX', RECOUNT_INTERVAL_MS - 1_000]);
   if (turn !== 'OK') return 0;
-  const waiting = (await storage.listUnfinished()).filter(({ execution }) => execution.state === 'queued');
+  const waiting = (await storage.listUnfinished()).filter(({ state }) => state === 'queued');
   let recalled = 0;
   for (let at = 0; at < waiting.length; at += BATCH) {
     const batch = waiting.slice(at, at + BATCH);
-    const missing = new Set(await queue.missing(batch.map(({ execution }) => execution.id)));
-    for (const { tenant, execution } of batch) {
-      if (missing.has(execution.id) && (await recall(storage, queue, { tenant, executionId: execution.id }))) {
+    const missing = new Set(await queue.missing(batch.map(({ id }) => id)));
+    for (const { tenant, id } of batch) {
+      if (missing.has(id) && (await recall(storage, queue, { tenant, executionId: id }))) {
         recalled += 1;
       }
     }

@@ -27,6 +27,16 @@ export interface ExecutionRecord {
   requestHash: string;
 }
 
+/** What is looked at in all executions that have not finished: little, since there may be many with long prompts. */
+export interface UnfinishedExecution {
+  tenant: Tenant;
+  id: string;
+  state: Execution['state'];
+  /** As in `ExecutionRecord`. */
+  instanceId: string;
+  fence: number;
+}
+
 /** One append: the events, and the record as it is once they are stored. Both are stored in one transaction. */
 export interface Append {
   executionId: string;
@@ -123,7 +133,7 @@ export interface Storage {
   findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined>;
   listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }>;
   /** Executions of any tenant that have not finished, oldest first. */
-  listUnfinished(): Promise<ExecutionRecord[]>;
+  listUnfinished(): Promise<UnfinishedExecution[]>;
   /**
    * Appends events whose `seq` follow the stored ones without a gap.
    * @throws ServiceError `stale_writer` when the fence is old, the `seq` does not follow, or the execution is finished

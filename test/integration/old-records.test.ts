@@ -137,11 +137,16 @@ function describeOld(adapter: string, layout1: () => Promise<Store>): void {
       const session = { id: SESSION, directory, fresh: true, configDirectory: `/data/sessions/${SESSION}` };
       expect(await storage.getSession('local', SESSION)).toMatchObject(session);
       const unfinished = await storage.listUnfinished();
-      expect(unfinished.map((record) => [record.execution.id, record.fresh])).toEqual([
-        [QUEUED, true],
-        [RUNNING, false],
+      expect(unfinished.map(({ id, state }) => [id, state])).toEqual([
+        [QUEUED, 'queued'],
+        [RUNNING, 'running'],
       ]);
-      expect(unfinished[0]?.request).toMatchObject({ sessionId: SESSION, env: { COLOUR: 'blue' }, priority: 80 });
+      const [queued, running] = [
+        await storage.getExecution('local', QUEUED),
+        await storage.getExecution('local', RUNNING),
+      ];
+      expect([queued?.fresh, running?.fresh]).toEqual([true, false]);
+      expect(queued?.request).toMatchObject({ sessionId: SESSION, env: { COLOUR: 'blue' }, priority: 80 });
     });
 
     test('what waited goes on to its end, idempotency keys hold, and what is deleted takes all it had', async () => {
@@ -186,7 +191,7 @@ function describeNext(
         [QUEUED, 'queued'],
         [FINISHED, 'finished'],
       ]);
-      expect((await storage.listUnfinished()).map(({ execution }) => execution.id)).toEqual([QUEUED, RUNNING]);
+      expect((await storage.listUnfinished()).map(({ id }) => id)).toEqual([QUEUED, RUNNING]);
       expect((await storage.readEvents(RUNNING, ALL)).events[1]).toEqual(NEW_EVENT);
       const stored = await storage.readExecution('local', FINISHED);
       expect(JSON.parse(stored?.json ?? '')).toMatchObject({ score: 7, outcome: { reason: 'plan_refused' } });
@@ -249,7 +254,8 @@ test('a service that is rolled back ends what a dead later one ran, starts nothi
   const store = await sqliteOfNextLayout(2);
   await mkdir(join(folder, 'data'));
   await copyFile(store.file, join(folder, 'data', 'store.sqlite'));
-  const { service, follow } = await executor({ folder, env: { CLAUDE_BIN: fakeClaude('succeeds') } });
+  const env = { CC_RETENTION_DAYS: '36500', CC_RECORD_RETENTION_DAYS: '36500', CLAUDE_BIN: fakeClaude('succeeds') };
+  const { service, follow } = await executor({ folder, env });
   const { execution, events } = await follow(RUNNING);
   expect(execution).toMatchObject({ state: 'finished', outcome: { kind: 'lost' }, isolation: 'L4', lastSeq: 3 });
   expect(events.map(({ type }) => type)).toEqual(['execution.queued', 'plan.proposed', 'execution.finished']);

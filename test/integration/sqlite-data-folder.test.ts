@@ -37,7 +37,7 @@ test('the folder can be passed through and none of its files can be read by othe
 test('what was stored is there after the store is closed and opened again', async () => {
   const { dataDirectory, id } = await storeWithOneExecution();
   const storage = await openSqliteStorage({ dataDirectory });
-  expect((await storage.listUnfinished()).map((record) => record.execution.id)).toEqual([id]);
+  expect((await storage.listUnfinished()).map((unfinished) => unfinished.id)).toEqual([id]);
   await storage.close();
 });
 

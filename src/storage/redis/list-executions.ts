@@ -1,17 +1,18 @@
 import type { Execution } from '../../protocol/execution.ts';
 import { StateWord } from '../../protocol/execution-document.ts';
-import type { ExecutionFilter, ExecutionRecord, Tenant } from '../storage.ts';
+import type { ExecutionFilter, ExecutionRecord, Tenant, UnfinishedExecution } from '../storage.ts';
 import type { RedisCommands } from './connection.ts';
 import { executionKey, indexKey, KEYS } from './keys.ts';
 import { toExecution, toRecord } from './record-values.ts';
-import { defineScript, RECORD_VALUES, textsOf } from './script.ts';
+import { defineScript, textsOf } from './script.ts';
 
 /** One page of executions, each of which may carry some megabytes of text. */
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 const SCAN_IDS = 200;
 /** A page ends early when so many steps found too little; its cursor goes on. */
 const MAX_STEPS = 50;
-const UNFINISHED_RECORDS = 20;
+const UNFINISHED_AT_ONCE = 500;
+const UNFINISHED_VALUES = 5;
 
 /** How many ids were looked at, the last of them, and id and size of each that matches; newest first. */
 const SCAN = defineScript(
@@ -51,7 +52,7 @@ return reply
 `,
 );
 
-/** The last id that was looked at, and the values of each record. */
+/** The last id that was looked at, and the values of each execution. */
 const UNFINISHED = defineScript(
   'read',
   `
@@ -59,9 +60,10 @@ local from = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 local ids = redis.call('ZRANGE', KEYS[1], from, '+', 'BYLEX', 'LIMIT', 0, ARGV[2])
 local reply = { ids[#ids] or '' }
 for _, id in ipairs(ids) do
-  local record = readRecord(id)
-  if record[1] then
-    for _, value in ipairs(record) do reply[#reply + 1] = value end
+  local held = redis.call('HMGET', 'cce:execution:' .. id, 'tenant', 'state', 'instanceId', 'fence')
+  if held[1] then
+    reply[#reply + 1] = id
+    for _, value in ipairs(held) do reply[#reply + 1] = value end
   end
 end
 return reply
@@ -112,20 +114,19 @@ export async function listExecutions(
 }
 
 /** Executions of any tenant that have not finished, oldest first. */
-export async function listUnfinished(commands: RedisCommands): Promise<ExecutionRecord[]> {
-  const records: ExecutionRecord[] = [];
+export async function listUnfinished(commands: RedisCommands): Promise<UnfinishedExecution[]> {
+  const found: UnfinishedExecution[] = [];
   let cursor = '';
   do {
-    const reply = await commands.evaluate(UNFINISHED, [KEYS.unfinished], [cursor, UNFINISHED_RECORDS], {
-      replyBytes: MAX_PAGE_BYTES,
-    });
+    const reply = await commands.evaluate(UNFINISHED, [KEYS.unfinished], [cursor, UNFINISHED_AT_ONCE]);
     const [last = '', ...values] = textsOf(reply);
-    for (let at = 0; at < values.length; at += RECORD_VALUES) {
-      records.push(toRecord(values.slice(at, at + RECORD_VALUES)));
+    for (let at = 0; at < values.length; at += UNFINISHED_VALUES) {
+      const [id = '', tenant = '', state, instanceId = '', fence] = values.slice(at, at + UNFINISHED_VALUES);
+      found.push({ tenant, id, state: StateWord.parse(state), instanceId, fence: Number(fence) });
     }
     cursor = last;
   } while (cursor !== '');
-  return records;
+  return found;
 }
 
 interface Chosen {

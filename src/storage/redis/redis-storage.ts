@@ -12,6 +12,7 @@ import type {
   SessionRecord,
   Storage,
   Tenant,
+  UnfinishedExecution,
 } from '../storage.ts';
 import { type Appender, createAppender } from './append.ts';
 import { Bell } from './bell.ts';
@@ -109,7 +110,7 @@ class RedisStorage implements Storage {
     return listExecutions(this.#connection, filter);
   }
 
-  listUnfinished(): Promise<ExecutionRecord[]> {
+  listUnfinished(): Promise<UnfinishedExecution[]> {
     return listUnfinished(this.#connection);
   }
 

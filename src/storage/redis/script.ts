@@ -44,9 +44,6 @@ local function alive(instance, grace)
 end
 `;
 
-/** How many values `readRecord` of the prelude returns. */
-export const RECORD_VALUES = 10;
-
 /** `read`: also on a full server. `write`: refused on a full one. `finish`: small or freeing writes, never refused for room. */
 const FLAGS = { read: 'flags=no-writes', write: '', finish: 'flags=allow-oom' } as const;
 

@@ -3,7 +3,7 @@ import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import { StateWord } from '../../protocol/execution-document.ts';
-import type { ExecutionFilter, ExecutionRecord, Tenant } from '../storage.ts';
+import type { ExecutionFilter, ExecutionRecord, Tenant, UnfinishedExecution } from '../storage.ts';
 import type { EventTable } from './events.ts';
 import { COLUMNS, FROM, toExecution, toRecord } from './record-rows.ts';
 import { integer, type Row, text } from './rows.ts';
@@ -17,7 +17,7 @@ export interface ExecutionTable {
   read(tenant: Tenant, id: string): { state: Execution['state']; json: string } | undefined;
   findByKey(tenant: Tenant, key: string): ExecutionRecord | undefined;
   list(filter: ExecutionFilter): { executions: Execution[]; nextCursor: string | null };
-  listUnfinished(): ExecutionRecord[];
+  listUnfinished(): UnfinishedExecution[];
   /**
    * The short key and `last_seq` of an execution that this writer may write.
    * @throws ServiceError `not_found`, `stale_writer`
@@ -40,7 +40,8 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
     WHERE e.id = ? AND e.tenant = ?`);
   const byKey = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.tenant = ? AND e.idempotency_key = ?`);
   const exists = db.prepare('SELECT 1 FROM executions WHERE id = ?');
-  const unfinished = db.prepare(`SELECT ${COLUMNS} ${FROM} WHERE e.state <> 'finished' ORDER BY e.id`);
+  const unfinished = db.prepare(`SELECT tenant, id, state, instance_id, fence FROM executions
+    WHERE state <> 'finished' ORDER BY id`);
   const list = listStatements(db);
   const fenced = db.prepare('SELECT log, fence, state, last_seq FROM executions WHERE id = ?');
   const update =
@@ -103,8 +104,14 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
       }
       return { executions, nextCursor: null };
     },
-    listUnfinished(): ExecutionRecord[] {
-      return unfinished.all().map(toRecord);
+    listUnfinished(): UnfinishedExecution[] {
+      return unfinished.all().map((row) => ({
+        tenant: text(row, 'tenant'),
+        id: text(row, 'id'),
+        state: StateWord.parse(text(row, 'state')),
+        instanceId: text(row, 'instance_id'),
+        fence: integer(row, 'fence'),
+      }));
     },
     writable(id, fence): { log: number; lastSeq: number } {
       const row = fenced.get(id);

@@ -14,6 +14,7 @@ import type {
   SessionRecord,
   Storage,
   Tenant,
+  UnfinishedExecution,
 } from '../storage.ts';
 import { type ClaimTable, createClaimTable } from './claims.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -101,7 +102,7 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#executions.list(filter));
   }
 
-  async listUnfinished(): Promise<ExecutionRecord[]> {
+  async listUnfinished(): Promise<UnfinishedExecution[]> {
     return this.#read(() => this.#executions.listUnfinished());
   }
 
