@@ -5,6 +5,12 @@ import { z } from 'zod';
 import type { EgressList } from './protocol/egress-rule.ts';
 import { SETTINGS } from './settings.ts';
 
+interface UsageLimits {
+  readonly concurrentRuns: number | undefined;
+  readonly startsPerMinute: number | undefined;
+  readonly bytesPerDay: number | undefined;
+}
+
 export interface Config {
   readonly credentials: {
     readonly apiKey: string | undefined;
@@ -44,6 +50,10 @@ export interface Config {
   readonly egress: EgressList | undefined;
   /** Addresses they may reach although they are not public. */
   readonly egressPrivate: readonly string[];
+  /** What each key may use up when it has no limits of its own, and each tenant; undefined for no limit. */
+  readonly limits: { readonly key: UsageLimits; readonly tenant: UsageLimits };
+  /** Wrong keys in a minute after which an address is refused. */
+  readonly wrongKeyLimit: number;
   readonly defaultModel: string;
   readonly lentWorkspaces: Readonly<Record<string, string>>;
   readonly maxConcurrent: number;
@@ -146,6 +156,19 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     isolation: settings.CC_ISOLATION,
     egress: settings.CC_EGRESS,
     egressPrivate: settings.CC_EGRESS_PRIVATE,
+    limits: {
+      key: {
+        concurrentRuns: settings.CC_LIMIT_CONCURRENT_RUNS,
+        startsPerMinute: settings.CC_LIMIT_STARTS_PER_MINUTE,
+        bytesPerDay: settings.CC_LIMIT_BYTES_PER_DAY,
+      },
+      tenant: {
+        concurrentRuns: settings.CC_LIMIT_TENANT_CONCURRENT_RUNS,
+        startsPerMinute: settings.CC_LIMIT_TENANT_STARTS_PER_MINUTE,
+        bytesPerDay: settings.CC_LIMIT_TENANT_BYTES_PER_DAY,
+      },
+    },
+    wrongKeyLimit: settings.CC_LIMIT_WRONG_KEYS,
     defaultModel: settings.CC_DEFAULT_MODEL,
     lentWorkspaces: settings.CC_WORKSPACES,
     maxConcurrent: settings.CC_MAX_CONCURRENT,

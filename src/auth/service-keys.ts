@@ -48,12 +48,12 @@ export class ServiceKeys {
   async verify(presented: string | undefined): Promise<Principal | undefined> {
     if (presented === undefined) return undefined;
     if (this.#operatorKey !== undefined && sameHash(sha256(presented), sha256(this.#operatorKey))) {
-      return { tenant: 'local', keyId: OPERATOR_KEY_ID };
+      return { tenant: 'local', keyId: OPERATOR_KEY_ID, limits: null };
     }
     const id = KEY_FORM.exec(presented)?.[1];
     const record = id === undefined ? undefined : await this.#storage.getKey(id);
     if (id === undefined || record === undefined) return undefined;
-    return sameHash(sha256(presented), record.sha256) ? { tenant: 'local', keyId: id } : undefined;
+    return sameHash(sha256(presented), record.sha256) ? { tenant: 'local', keyId: id, limits: null } : undefined;
   }
 }
 

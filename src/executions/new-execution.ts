@@ -5,15 +5,23 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import { newId } from '../protocol/ids.ts';
+import type { UsageLimits } from '../storage/quota.ts';
 import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
 import { sessionFolder, workspaceFolder } from './run-directories.ts';
 import { egressListOf, shownEgress } from './run-egress.ts';
 import type { SpareNames } from './warm-place.ts';
 
-/** Who asks. `directory` is set for a caller on this machine who works in a directory of their own. */
+/** Who asks. */
 export interface Caller {
   tenant: Tenant;
+  /** For a caller on this machine who works in a directory of their own. */
   directory?: string;
+  /** The key that was presented, and what it may use up where that is not what is usual; no key, no limits. */
+  keyId?: string | undefined;
+  limits?: UsageLimits | null | undefined;
+  /** Where from, and by which request, as the audit log names it. */
+  address?: string | undefined;
+  requestId?: string | undefined;
 }
 
 export interface NewExecutionSettings {
@@ -71,10 +79,7 @@ export async function newExecution(
     model: request.model ?? settings.defaultModel,
     cli: null,
     attempt: 1,
-    timeLimit:
-      request.timeLimitMs === undefined
-        ? { ms: settings.timeLimitMs, source: 'default' }
-        : { ms: request.timeLimitMs, source: 'request' },
+    timeLimit: timeLimitOf(request, settings),
     lastSeq: 1,
     receiptId: null,
     cancelRequestedAt: null,
@@ -89,6 +94,7 @@ export async function newExecution(
   };
   const record: ExecutionRecord = {
     tenant: caller.tenant,
+    keyId: caller.keyId ?? null,
     execution,
     request,
     directory: place.directory,
@@ -99,6 +105,11 @@ export async function newExecution(
     requestHash: requestHash(request),
   };
   return { record, session: sessionRecord };
+}
+
+function timeLimitOf({ timeLimitMs }: ExecutionRequest, settings: NewExecutionSettings): Execution['timeLimit'] {
+  if (timeLimitMs !== undefined) return { ms: timeLimitMs, source: 'request' };
+  return { ms: settings.timeLimitMs, source: 'default' };
 }
 
 /** Where a run works. */

@@ -6,6 +6,7 @@ import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { NewExecutionSettings } from './new-execution.ts';
+import type { LimitSettings } from './quotas.ts';
 import type { StartGate } from './start-gate.ts';
 import type { WarmPool } from './warm-pool.ts';
 
@@ -27,6 +28,7 @@ export interface RunContext {
   logger: Logger;
   settings: NewExecutionSettings & {
     runUid: number;
+    limits: LimitSettings;
     serviceUid: number | undefined;
     stallAfterMs: number;
     maxLineBytes: number;

@@ -124,6 +124,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   request_timeout: 'headers, a JSON body, and every part of an upload have a time limit',
   unsupported_media_type: 'JSON is sent as `application/json`, and nothing is sent compressed',
   too_many: '`retryAfterMs` says when to try again',
+  quota_exceeded: 'the message names the limit; `retryAfterMs` says when the day ends',
   not_running: 'made by clients that cannot reach it',
   address_unusable: 'made at the start: another program listens there',
   internal: 'a defect; the service’s log has the details',

@@ -61,6 +61,7 @@ export const ANY_ROUTE = [
   'unauthenticated',
   'origin_refused',
   'request_timeout',
+  'too_many',
   'internal',
   'storage_unavailable',
 ] as const satisfies readonly ErrorCode[];
@@ -71,7 +72,7 @@ const STARTING = [
   'idempotency_conflict',
   'payload_too_large',
   'unsupported_media_type',
-  'too_many',
+  'quota_exceeded',
   'queue_full',
   'shutting_down',
   'not_implemented',
@@ -168,7 +169,7 @@ export const HTTP_ROUTES = {
     params: byId,
     body: { json: InputBody },
     responses: { 200: [{ json: Execution }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'too_many'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded'],
   },
   readFile: {
     method: 'GET',
@@ -185,7 +186,7 @@ export const HTTP_ROUTES = {
     params: byFile,
     body: { media: '*/*' },
     responses: { 200: [{ json: WrittenFile }], 201: [{ json: WrittenFile }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'shutting_down'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded', 'shutting_down'],
   },
   readArchive: {
     method: 'GET',
@@ -202,7 +203,7 @@ export const HTTP_ROUTES = {
     params: byWorkspace,
     body: { media: 'application/x-tar' },
     responses: { 200: [{ json: UnpackedArchive }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'shutting_down'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded', 'shutting_down'],
   },
   health: {
     method: 'GET',

@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { keyFile, ServiceKeys } from '../auth/service-keys.ts';
+import { WrongKeys } from '../auth/wrong-keys.ts';
 import type { Config } from '../config.ts';
+import { quotasOf, takeBytes } from '../executions/quotas.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import { HTTP_ROUTES, type RouteName } from '../protocol/http-routes.ts';
@@ -54,6 +56,13 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       executions: service.executions,
       workspaces: createWorkspaces(workspacesOptions(config)),
       keys,
+      wrongKeys: new WrongKeys({
+        limit: config.wrongKeyLimit,
+        share: service.storage.countWrongKey?.bind(service.storage),
+        onRefused: (scope) => logger.warn({ scope }, 'too many wrong keys came from an address'),
+      }),
+      takeBytes: (caller, bytes) => takeBytes({ storage: service.storage, settings: config }, caller, bytes),
+      limitsBytes: (caller) => quotasOf(caller, config.limits).some(({ limits }) => limits.bytesPerDay !== undefined),
       logger,
       version,
       documents: { openApi: openApi(version), openRpc: openRpc(version) },

@@ -1,6 +1,7 @@
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import type { Quota } from './quota.ts';
 
 /** Who owns a record. Everything is kept under `local` until callers have tenants. */
 export type Tenant = string;
@@ -8,6 +9,8 @@ export type Tenant = string;
 /** An execution as it is stored: what callers see, and what the service needs beside it. */
 export interface ExecutionRecord {
   tenant: Tenant;
+  /** The key that asked for it; null where there was none, or none was noted. */
+  keyId: string | null;
   execution: Execution;
   request: ExecutionRequest;
   /** The absolute path of the directory the run works in. */
@@ -35,6 +38,14 @@ export interface UnfinishedExecution {
   /** As in `ExecutionRecord`. */
   instanceId: string;
   fence: number;
+}
+
+/** What is stored together with a new execution, or looked at before it is. */
+export interface CreatedWith {
+  /** The session it belongs to. */
+  session?: SessionRecord | undefined;
+  /** Limits that it counts against; a repeated submit does not. */
+  quotas?: readonly Quota[] | undefined;
 }
 
 /** One append: the events, and the record as it is once they are stored. Both are stored in one transaction. */
@@ -117,11 +128,12 @@ export interface Storage {
   /**
    * Stores a new execution with its first event, and the session it belongs to. With an idempotency key that the
    * tenant has used before, stores nothing and returns the record of that time.
+   * @throws ServiceError `too_many`, `quota_exceeded` when a limit stands in the way; nothing is stored or counted then
    */
   createExecution(
     record: ExecutionRecord,
     first: StoredEvent,
-    session?: SessionRecord,
+    beside?: CreatedWith,
   ): Promise<{ created: boolean; record: ExecutionRecord }>;
   getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined>;
   /**
@@ -172,6 +184,17 @@ export interface Storage {
   /** Keeps this key and no other. */
   replaceKeys(key: KeyRecord): Promise<void>;
   getKey(id: string): Promise<KeyRecord | undefined>;
+
+  /**
+   * Counts bytes that a caller sends against daily limits, all or none.
+   * @throws ServiceError `quota_exceeded`
+   */
+  takeBytes(quotas: readonly Quota[], bytes: number): Promise<void>;
+  /**
+   * Counts one more wrong key of an address, and says how many there were within `windowMs` of the first. A store that
+   * several machines share has it.
+   */
+  countWrongKey?(scope: string, windowMs: number): Promise<number>;
 
   applyRetention(limits: RetentionLimits): Promise<RetentionReport>;
   /**

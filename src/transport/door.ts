@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
 import type { ServiceKeys } from '../auth/service-keys.ts';
+import type { WrongKeys } from '../auth/wrong-keys.ts';
 import type { Executions } from '../executions/executions.ts';
+import type { Caller } from '../executions/new-execution.ts';
 import type { HealthDetail } from '../protocol/health.ts';
 import type { Workspaces } from '../workspaces/workspaces.ts';
 
@@ -9,6 +11,11 @@ export interface Door {
   executions: Executions;
   workspaces: Workspaces;
   keys: ServiceKeys;
+  wrongKeys: WrongKeys;
+  /** Counts bytes that a caller sends beside requests for executions against its limits. */
+  takeBytes(caller: Caller, bytes: number): Promise<void>;
+  /** Whether a caller's bytes are limited at all. */
+  limitsBytes(caller: Caller): boolean;
   logger: Logger;
   health(): Promise<HealthDetail>;
   version: string;

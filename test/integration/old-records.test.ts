@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { ExecutionDocument } from '../../src/protocol/execution-document.ts';
 import { newId } from '../../src/protocol/ids.ts';
 import { openRedisStorage } from '../../src/storage/redis/redis-storage.ts';
+import { SCHEMA_VERSION } from '../../src/storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import {
@@ -123,7 +124,7 @@ function describeOld(adapter: string, layout1: () => Promise<Store>): void {
       const storage = await opened(await layout1());
       const { execution, request, ...rest } = await recordIn(storage, FINISHED);
       const directory = `/data/workspaces/local/${FINISHED}`;
-      const owner = { tenant: 'local', instanceId: 'instance-old', fence: 1 };
+      const owner = { tenant: 'local', keyId: null, instanceId: 'instance-old', fence: 1 };
       expect(rest).toEqual({ ...owner, directory, fresh: true, runId: FINISHED, requestHash: 'hash-1' });
       expect(request).toMatchObject({ prompt: 'Say hello.', idempotencyKey: 'first', priority: 50, repairTurns: 1 });
       expect(execution).toMatchObject({
@@ -208,7 +209,7 @@ function describeNext(
       if (session === undefined) throw new Error('there is no session');
       const id = newId();
       const used = { ...session, lastUsedAt: '2030-01-01T00:00:00.000Z' };
-      await storage.createExecution(recordOf({ execution: { id, sessionId: SESSION } }), eventOf(1), used);
+      await storage.createExecution(recordOf({ execution: { id, sessionId: SESSION } }), eventOf(1), { session: used });
       expect((await recordIn(storage, QUEUED)).execution).toMatchObject({ labels: ['a', 'b'], isolation: 'L4' });
       expect((await storage.listExecutions({ tenant: 'local', state: 'finished', limit: 10 })).executions).toHaveLength(
         3,
@@ -235,13 +236,13 @@ function describeNext(
 
 describeOld('SQLite', sqliteOfLayout1);
 describeNext('SQLite', {
-  mark: 3,
-  readable: () => sqliteOfNextLayout(2),
-  unreadable: [() => sqliteOfNextLayout(3), () => sqliteOfNextLayout(undefined)],
+  mark: SCHEMA_VERSION + 1,
+  readable: () => sqliteOfNextLayout(SCHEMA_VERSION),
+  unreadable: [() => sqliteOfNextLayout(SCHEMA_VERSION + 1), () => sqliteOfNextLayout(undefined)],
 });
 
 test('SQLite: what a later table keeps of an execution goes with it, and a new execution has the default', async () => {
-  const store = await sqliteOfNextLayout(2);
+  const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   const storage = await opened(store);
   const { execution } = (await storage.createExecution(recordOf(), eventOf(1))).record;
   await storage.deleteExecution('local', FINISHED);
@@ -251,7 +252,7 @@ test('SQLite: what a later table keeps of an execution goes with it, and a new e
 
 test('a service that is rolled back ends what a dead later one ran, starts nothing it does not know, and serves the rest', async () => {
   const folder = await temporaryFolder();
-  const store = await sqliteOfNextLayout(2);
+  const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   await mkdir(join(folder, 'data'));
   await copyFile(store.file, join(folder, 'data', 'store.sqlite'));
   const env = { CC_RETENTION_DAYS: '36500', CC_RECORD_RETENTION_DAYS: '36500', CLAUDE_BIN: fakeClaude('succeeds') };

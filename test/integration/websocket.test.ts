@@ -4,6 +4,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { ServiceKeys } from '../../src/auth/service-keys.ts';
+import { WrongKeys } from '../../src/auth/wrong-keys.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { MAX_FRAME_BYTES } from '../../src/protocol/rpc-methods.ts';
 import { registerWebSocket } from '../../src/transport/websocket/plugin.ts';
@@ -34,6 +35,7 @@ async function opened(options: ExecutorOptions = {}): Promise<Opened> {
   await registerWebSocket(app, {
     executions,
     keys: new ServiceKeys({ storage, operatorKey: KEY }),
+    wrongKeys: new WrongKeys({ limit: 100, share: undefined, onRefused: () => {} }),
     logger: createLogger('silent'),
     documents: { openApi: {}, openRpc: {} },
     allowedOrigins: ['https://allowed.example'],

@@ -43,6 +43,7 @@ export function recordOf(
   const { execution, idempotencyKey, ...rest } = changes;
   return {
     tenant: 'local',
+    keyId: null,
     execution: executionOf(execution),
     request: parseExecutionRequest({ prompt: 'Say hello.', ...(idempotencyKey && { idempotencyKey }) }),
     directory: '/workspaces/w',

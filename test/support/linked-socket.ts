@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import { WrongKeys } from '../../src/auth/wrong-keys.ts';
 import type { EventWriter } from '../../src/event-log/event-writer.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { ServiceError } from '../../src/protocol/errors.ts';
@@ -85,7 +86,8 @@ export class Peer {
     options: { key?: string | undefined; originAllowed?: boolean; limits?: Partial<ConnectionLimits> } = { key: KEY },
   ) {
     const limits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_000, ...options.limits };
-    const opening = { key: options.key, originAllowed: options.originAllowed ?? true };
+    const from = { address: '192.0.2.1', requestId: 'request' };
+    const opening = { ...from, key: options.key, originAllowed: options.originAllowed ?? true };
     this.connection = new Connection({ door, socket: this.socket }, opening, limits);
     onTestFinished(() => this.connection.ended());
   }
@@ -185,12 +187,22 @@ export async function doorFixture(changes: Partial<ConnectionDoor['executions']>
     ...changes,
   };
   const keys: ConnectionDoor['keys'] = {
-    verify: async (key) => (key === KEY ? { tenant: 'local', keyId: 'test' } : undefined),
+    verify: async (key) => (key === KEY ? { tenant: 'local', keyId: 'test', limits: null } : undefined),
   };
+  const wrongKeys = new WrongKeys({ limit: 3, share: undefined, onRefused: () => {} });
   const logger = createLogger('silent');
   const documents = { openApi: {}, openRpc: {} };
   return {
-    door: { executions, keys, logger, documents, draining: draining.signal, drainMs: 1_234, closing: closing.signal },
+    door: {
+      executions,
+      keys,
+      wrongKeys,
+      logger,
+      documents,
+      draining: draining.signal,
+      drainMs: 1_234,
+      closing: closing.signal,
+    },
     started,
     cancelled,
     draining,

@@ -1,6 +1,6 @@
 /**
- * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but the heartbeats
- * ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ * Every key the store uses. All begin with `cce:`, so that a database number can be shared. None ever expires but those
+ * with a time beside their kind. A tenant is written in percent-encoding, so that it holds no colon.
  *
  * | key | kind | holds |
  * | --- | --- | --- |
@@ -19,6 +19,10 @@
  * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
  * | `cce:claims:ID` | set | the keys that an execution holds |
  * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:live:OWNER` | sorted set | ids that count against a limit of a key or tenant; all scores are 0 |
+ * | `cce:starts:OWNER` | sorted set, 60 s | ids by the time of their start, in ms |
+ * | `cce:taken:OWNER:DAY` | string, 2 days | bytes taken on a UTC day |
+ * | `cce:wrong-keys:ADDRESS` | string, 60 s | wrong keys from an address |
  * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
@@ -46,6 +50,10 @@ export const BEGINNINGS = {
   claim: 'cce:claim:',
   claims: 'cce:claims:',
   instance: 'cce:instance:',
+  live: 'cce:live:',
+  starts: 'cce:starts:',
+  taken: 'cce:taken:',
+  wrongKeys: 'cce:wrong-keys:',
 } as const;
 
 export const BELL = 'cce:bell';

@@ -12,9 +12,10 @@ export function toExecution(document: string, lastSeq: string): Execution {
 export function toRecord(values: unknown): ExecutionRecord {
   const [tenant = '', directory = '', fresh, runId = '', instanceId = '', fence, requestHash = '', ...rest] =
     textsOf(values);
-  const [lastSeq = '', execution = '', request = ''] = rest;
+  const [lastSeq = '', execution = '', request = '', keyId = ''] = rest;
   return {
     tenant,
+    keyId: keyId === '' ? null : keyId,
     execution: toExecution(execution, lastSeq),
     request: RequestDocument.parse(JSON.parse(request)),
     directory,

@@ -1,7 +1,9 @@
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { Quota } from '../quota.ts';
 import type {
   Append,
+  CreatedWith,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
@@ -24,6 +26,7 @@ import { Instances } from './instances.ts';
 import { KEYS } from './keys.ts';
 import { getExecution, listExecutions, listUnfinished, readExecution } from './list-executions.ts';
 import { giveBack, takeOver } from './ownership.ts';
+import { countWrongKey, takeBytes } from './quotas.ts';
 import { removeCreated } from './remove-execution.ts';
 import { applyRetention, deleteExecution } from './retention.ts';
 import { checkSchema } from './schema.ts';
@@ -86,10 +89,10 @@ class RedisStorage implements Storage {
   createExecution(
     record: ExecutionRecord,
     first: StoredEvent,
-    session?: SessionRecord,
+    beside: CreatedWith = {},
   ): Promise<{ created: boolean; record: ExecutionRecord }> {
     const { runId, execution } = record;
-    return createExecution(this.#connection, { record, first, session }, () => {
+    return createExecution(this.#connection, { record, first, beside }, () => {
       this.#unsettled.set(execution.id, (commands) => removeCreated(commands, { id: execution.id, runId }));
     });
   }
@@ -171,6 +174,14 @@ class RedisStorage implements Storage {
 
   getKey(id: string): Promise<KeyRecord | undefined> {
     return getKey(this.#connection, id);
+  }
+
+  takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
+    return takeBytes(this.#connection, { quotas, bytes, at: Date.now() });
+  }
+
+  countWrongKey(scope: string, windowMs: number): Promise<number> {
+    return countWrongKey(this.#connection, scope, windowMs);
   }
 
   applyRetention(limits: RetentionLimits): Promise<RetentionReport> {

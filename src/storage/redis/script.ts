@@ -35,8 +35,10 @@ local function putSession(key, document, directory)
   countDirectory(directory, 1)
 end
 local function readRecord(id)
-  return redis.call('HMGET', '${BEGINNINGS.execution}' .. id, 'tenant', 'directory', 'fresh', 'runId', 'instanceId',
-    'fence', 'requestHash', 'lastSeq', 'execution', 'request')
+  local record = redis.call('HMGET', '${BEGINNINGS.execution}' .. id, 'tenant', 'directory', 'fresh', 'runId', 'instanceId',
+    'fence', 'requestHash', 'lastSeq', 'execution', 'request', 'keyId')
+  record[11] = record[11] or ''
+  return record
 end
 local function alive(instance, grace)
   return redis.call('EXISTS', '${BEGINNINGS.instance}' .. instance) == 1

@@ -5,7 +5,7 @@ import type { ExecutionRecord } from '../storage.ts';
 import { integer, type Row, text } from './rows.ts';
 
 export const COLUMNS =
-  'e.tenant, e.directory, e.fresh, e.run_id, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
+  'e.tenant, e.key_id, e.directory, e.fresh, e.run_id, e.instance_id, e.fence, e.request_hash, e.last_seq, d.execution, r.request';
 export const FROM = 'FROM executions e JOIN execution_documents d USING (log) JOIN execution_requests r USING (log)';
 
 /** The public part; the log's own count of events stands in for the one in the document. */
@@ -18,6 +18,7 @@ export function toRecord(row: Row): ExecutionRecord {
   let request: ExecutionRequest | undefined;
   return {
     tenant: text(row, 'tenant'),
+    keyId: row.key_id === null ? null : text(row, 'key_id'),
     execution: toExecution(row),
     get request(): ExecutionRequest {
       request ??= RequestDocument.parse(JSON.parse(text(row, 'request')));

@@ -78,6 +78,16 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX sessions_by_directory ON sessions (directory);
   CREATE TABLE keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE executions ADD COLUMN key_id TEXT;
+  CREATE INDEX executions_unfinished_by_key ON executions (tenant, key_id) WHERE state <> 'finished';
+  CREATE TABLE starts (owner TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (owner, at, id)) STRICT, WITHOUT ROWID;
+  CREATE TABLE taken_bytes (owner TEXT NOT NULL, day TEXT NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (owner, day)) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
+  INSERT OR REPLACE INTO layout VALUES (1, 2);
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

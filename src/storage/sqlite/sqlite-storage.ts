@@ -2,8 +2,10 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { Quota } from '../quota.ts';
 import type {
   Append,
+  CreatedWith,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
@@ -23,6 +25,7 @@ import { createEventTable, type EventTable } from './events.ts';
 import { createExecutionTable, type ExecutionTable } from './executions.ts';
 import { Instances } from './instances.ts';
 import { createKeyTable, type KeyTable } from './keys.ts';
+import { createQuotaTable, type QuotaTable } from './quotas.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
@@ -55,6 +58,7 @@ class SqliteStorage implements Storage {
   readonly #sessions: SessionTable;
   readonly #claims: ClaimTable;
   readonly #keys: KeyTable;
+  readonly #quotas: QuotaTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
@@ -70,6 +74,7 @@ class SqliteStorage implements Storage {
     this.#sessions = createSessionTable(db);
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
     this.#keys = createKeyTable(db);
+    this.#quotas = createQuotaTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
@@ -77,10 +82,15 @@ class SqliteStorage implements Storage {
   createExecution(
     record: ExecutionRecord,
     first: StoredEvent,
-    session?: SessionRecord,
+    { session, quotas = [] }: CreatedWith = {},
   ): Promise<{ created: boolean; record: ExecutionRecord }> {
+    const { id, createdAt } = record.execution;
     return this.#queue.submit(() => {
-      const outcome = this.#executions.create(record, first);
+      const outcome = this.#executions.create(record, first, () => {
+        if (quotas.length === 0) return;
+        const bytes = Buffer.byteLength(JSON.stringify(record.request));
+        this.#quotas.start(quotas, { id, at: Date.parse(createdAt), bytes });
+      });
       if (outcome.created && session !== undefined) this.#sessions.put(session);
       return outcome;
     });
@@ -163,7 +173,12 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#keys.get(id));
   }
 
+  takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
+    return this.#queue.submit(() => this.#quotas.takeBytes(quotas, { bytes, at: Date.now() }));
+  }
+
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+    await this.#queue.submit(() => this.#quotas.prune(Date.now()));
     return this.#read(() => this.#retention.apply(limits));
   }
 

@@ -140,12 +140,15 @@ async function authenticate(
   if (!open && !allowed(door, headers.origin, host)) {
     throw new ServiceError('origin_refused', `Pages of ${headers.origin} may not call; see CC_ALLOWED_ORIGINS`);
   }
-  const presented = presentedKey(headers) ?? (mayUsePassword ? basicPassword(headers) : undefined);
+  const given = presentedKey(headers) ?? (mayUsePassword ? basicPassword(headers) : undefined);
+  if (given !== undefined && !open) door.wrongKeys.assertMayTry(request.ip);
+  const presented = door.wrongKeys.mayTry(request.ip) ? given : undefined;
   const principal = await door.keys.verify(presented).catch((error: unknown) => {
     // An open route tells how the service is, also when its storage is what is broken.
     if (open && error instanceof ServiceError && error.code === 'storage_unavailable') return undefined;
     throw error;
   });
+  if (principal === undefined && presented !== undefined) await door.wrongKeys.count(request.ip);
   if (principal !== undefined || open) return principal;
   const what = presented === undefined ? 'No key was presented' : 'The key that was presented opens nothing here';
   throw new ServiceError('unauthenticated', `${what}; send Authorization: Bearer KEY, or x-api-key: KEY`);

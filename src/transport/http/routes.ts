@@ -1,16 +1,24 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth/principal.ts';
+import type { Caller } from '../../executions/new-execution.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { RouteName } from '../../protocol/http-routes.ts';
+import { toCaller } from '../to-caller.ts';
 import type { Call } from './call.ts';
 
 /** What answers each route of the table: a value to be sent as JSON, a stream or text, or nothing more to send. */
 export type Routes = { [N in RouteName]: (call: Call<N>) => Promise<unknown> };
 
-export function callerOf({ principal }: { principal: Principal | undefined }): { tenant: string } {
+export function callerOf({
+  principal,
+  request,
+}: {
+  principal: Principal | undefined;
+  request: FastifyRequest;
+}): Caller {
   if (principal === undefined) throw new Error('this route is open, and asks for a caller');
-  return { tenant: principal.tenant };
+  return toCaller(principal, { address: request.ip, requestId: request.id });
 }
 
 export function wantsEventStream({ headers }: FastifyRequest): boolean {

@@ -4,6 +4,7 @@ import type { Caller } from '../../executions/new-execution.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import { CLOSE_CODES, type CLOSE_REASONS } from '../../protocol/rpc-methods.ts';
 import type { Door } from '../door.ts';
+import { toCaller } from '../to-caller.ts';
 import { BoundRuns } from './bound-runs.ts';
 import { answerFrame } from './json-rpc.ts';
 import { connectionMethods, type Session } from './methods.ts';
@@ -12,7 +13,8 @@ import { OUTBOUND_LIMITS, Outbound, type OutboundLimits, type Socket } from './o
 import { Subscriptions } from './subscriptions.ts';
 
 /** What a connection needs of the service. */
-export interface ConnectionDoor extends Pick<Door, 'logger' | 'documents' | 'draining' | 'drainMs' | 'closing'> {
+export interface ConnectionDoor
+  extends Pick<Door, 'logger' | 'documents' | 'wrongKeys' | 'draining' | 'drainMs' | 'closing'> {
   executions: Session['executions'];
   keys: Pick<ServiceKeys, 'verify'>;
 }
@@ -21,6 +23,9 @@ export interface ConnectionDoor extends Pick<Door, 'logger' | 'documents' | 'dra
 export interface Opening {
   key: string | undefined;
   originAllowed: boolean;
+  /** The client's, and the id of the request that opened the connection. */
+  address: string;
+  requestId: string;
 }
 
 export interface ConnectionLimits extends OutboundLimits {
@@ -44,6 +49,7 @@ type Close = (typeof CLOSE_CODES)[keyof typeof CLOSE_CODES];
  */
 export class Connection {
   readonly #door: ConnectionDoor;
+  readonly #opening: Opening;
   readonly #socket: Socket;
   readonly #outbound: Outbound;
   readonly #subscriptions: Subscriptions;
@@ -60,6 +66,7 @@ export class Connection {
   constructor(deps: { door: ConnectionDoor; socket: Socket }, opening: Opening, limits: ConnectionLimits = LIMITS) {
     const { door, socket } = deps;
     this.#door = door;
+    this.#opening = opening;
     this.#socket = socket;
     const onStalled = (): void => this.#close(CLOSE_CODES.tooSlow, 'too_slow');
     this.#outbound = new Outbound(socket, { onStalled, onTaken: () => this.#takeFrames() }, limits);
@@ -111,12 +118,16 @@ export class Connection {
   }
 
   async #authenticate(key: string): Promise<void> {
+    const { wrongKeys } = this.#door;
+    if (!wrongKeys.mayTry(this.#opening.address)) this.#refusal = CLOSE_CODES.wrongKeys;
+    wrongKeys.assertMayTry(this.#opening.address);
     const principal = await this.#verify(key);
     if (principal === undefined) {
+      await wrongKeys.count(this.#opening.address);
       this.#refusal = CLOSE_CODES.unauthenticated;
       throw new ServiceError('unauthenticated', 'The key opens nothing here');
     }
-    this.#caller ??= { tenant: principal.tenant };
+    this.#caller ??= toCaller(principal, this.#opening);
   }
 
   async #verify(key: string): Promise<Principal | undefined> {
