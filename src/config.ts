@@ -64,8 +64,15 @@ export interface Config {
   readonly stallAfterMs: number;
   readonly maxLineBytes: number;
   readonly maxLogBytes: number;
-  readonly retention: { readonly logDays: number; readonly recordDays: number; readonly maxLogBytes: number };
+  readonly retention: {
+    readonly logDays: number;
+    readonly recordDays: number;
+    readonly maxLogBytes: number;
+    readonly auditDays: number;
+  };
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** The names of the settings that were given, for the audit log. */
+  readonly settingNames: readonly string[];
   /** False where NO_COLOR asks for none. */
   readonly colour: boolean;
   /** What a run inherits of the service's own environment: where programs are, language, time zone, certificates. */
@@ -182,8 +189,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       logDays: settings.CC_RETENTION_DAYS,
       recordDays: settings.CC_RECORD_RETENTION_DAYS,
       maxLogBytes: settings.CC_RETENTION_BYTES,
+      auditDays: settings.CC_AUDIT_RETENTION_DAYS,
     },
     logLevel: settings.CC_LOG_LEVEL,
+    settingNames: Object.keys(set).filter((name) => Object.hasOwn(SETTINGS, name)),
     colour: env.NO_COLOR === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { AuditLog } from './audit/audit-log.ts';
 import { type ClaudeBinary, findClaude } from './claude/binary.ts';
 import type { ExecutorClient } from './client/executor-client.ts';
 import type { Config } from './config.ts';
@@ -35,6 +36,7 @@ const RETENTION_INTERVAL_MS = 3_600_000;
 export interface Service extends AsyncDisposable {
   readonly executions: Executions;
   readonly storage: Storage;
+  readonly audit: AuditLog;
   readonly binary: ClaudeBinary;
   readonly dataDirectory: string;
   /** The processes started ahead; there are none until `warm.open()` is called. */
@@ -83,7 +85,9 @@ export async function createService(config: Config, { logger }: ServiceOptions):
     const starts = new StartGate();
     const warm = new WarmPool({ access, egress, binary, logger, settings, starts }, config.warmPool);
     const eventLog = new EventLog(storage);
-    const context = { storage, eventLog, access, egress, binary, launchers, starts, warm, logger, settings };
+    const audit = new AuditLog(storage, logger);
+    opened.push(() => audit.close());
+    const context = { storage, audit, eventLog, access, egress, binary, launchers, starts, warm, logger, settings };
     const runs = new Runs(context);
     const dispatch = await openDispatch(config, {
       storage,
@@ -130,12 +134,14 @@ export async function createService(config: Config, { logger }: ServiceOptions):
         ...underWay.map((work) => () => work),
         () => egress.close(),
         async () => (access.open ? access.gateway.close() : undefined),
+        () => audit.close(),
         () => storage.close(),
       ]);
     };
     return {
       executions,
       storage,
+      audit,
       binary,
       dataDirectory: config.dataDirectory,
       warm,
@@ -241,6 +247,7 @@ async function keepWithinLimits(storage: Storage, { retention }: Config, logger:
     logsFinishedBefore: daysAgo(retention.logDays),
     recordsFinishedBefore: daysAgo(retention.recordDays),
     maxLogBytes: retention.maxLogBytes,
+    auditBefore: daysAgo(retention.auditDays),
   });
   await removeFoldersOf(report, logger);
 }

@@ -217,6 +217,11 @@ export const SETTINGS = {
     example: '10737418240',
     help: 'Event logs kept in all, in bytes; the oldest finished are cut first.',
   },
+  CC_AUDIT_RETENTION_DAYS: {
+    schema: whole(1, 36_500).default(365),
+    example: '365',
+    help: 'Days after which entries of the audit log are removed, the oldest first.',
+  },
   CC_LOG_LEVEL: {
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('warn'),
     example: 'warn',

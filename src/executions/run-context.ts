@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { ClaudeBinary } from '../claude/binary.ts';
 import type { EgressProxy } from '../egress/egress-proxy.ts';
 import type { EventLog } from '../event-log/event-log.ts';
@@ -18,6 +19,7 @@ export type GatewayAccess =
 /** What the core is given; made once by the composition root. */
 export interface RunContext {
   storage: Storage;
+  audit: AuditLog;
   eventLog: EventLog;
   access: GatewayAccess;
   egress: EgressProxy;

@@ -30,6 +30,10 @@ export function egressRun(context: RunContext, live: LiveExecution): EgressRun {
   return {
     list: egressListOf(live.record.request, context.settings),
     onDenied: (denial) => {
+      const { host, port, reason } = denial;
+      const { tenant, keyId, execution } = live.record;
+      const detail = { host, port: String(port), reason };
+      void context.audit.record({ tenant, keyId }, { action: 'egress.denied', subject: execution.id, detail });
       context.logger.info({ executionId: live.execution.id, ...denial }, 'a run was refused a host');
       if (live.execution.state === 'finished' || !canStore(context, live)) return;
       live.writer.append('egress.denied', { ...denial });

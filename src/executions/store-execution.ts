@@ -1,3 +1,4 @@
+import { auditDraft } from '../audit/audit-draft.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
@@ -14,14 +15,21 @@ import type { SpareNames } from './warm-place.ts';
  * where a limit of the caller stands in the way; those of `newExecution`
  */
 export async function storeExecution(
-  { storage, settings }: RunContext,
+  { storage, audit, settings }: RunContext,
   { request, caller, spare }: { request: ExecutionRequest; caller: Caller; spare: SpareNames | undefined },
 ): Promise<{ created: boolean; record: ExecutionRecord }> {
   const { record, session } = await newExecution(request, caller, { storage, settings, spare });
-  const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), {
+  const entry = auditDraft(caller, { action: 'execution.start', subject: record.execution.id });
+  const {
+    created,
+    audited,
+    record: stored,
+  } = await storage.createExecution(record, queuedEvent(record), {
     session,
     quotas: quotasOf(caller, settings.limits),
+    audit: entry,
   });
+  if (created && audited !== true) await audit.add(entry);
   if (created) return { created, record };
   refuseOther(stored, record.requestHash);
   return { created, record: stored };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AuditEntry, AuditPage } from './audit.ts';
 import { EXECUTION_EXAMPLE, PROBLEM_EXAMPLE, REQUEST_EXAMPLE } from './contract-examples.ts';
 import { FIELD_TEXTS } from './contract-texts.ts';
 import { EVENT_DATA, EVENT_TYPES, ExecutionEvent } from './events.ts';
@@ -39,6 +40,8 @@ const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>
     WorkspaceEntry,
     WrittenFile,
     UnpackedArchive,
+    AuditEntry,
+    AuditPage,
     HealthState,
     HealthDetail,
     Welcome,

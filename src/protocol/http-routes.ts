@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { AuditPage } from './audit.ts';
 import type { ErrorCode } from './errors.ts';
 import { Execution } from './execution.ts';
 import { ExecutionRequest } from './execution-request.ts';
 import { HealthDetail, HealthState } from './health.ts';
 import {
+  AuditQuery,
   Cursor,
   EventPage,
   EventsQuery,
@@ -204,6 +206,14 @@ export const HTTP_ROUTES = {
     body: { media: 'application/x-tar' },
     responses: { 200: [{ json: UnpackedArchive }] },
     errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded', 'shutting_down'],
+  },
+  readAudit: {
+    method: 'GET',
+    path: '/v1/audit',
+    summary: 'Read the audit log after an entry: a page, or as NDJSON all that is there',
+    query: AuditQuery,
+    responses: { 200: [{ json: AuditPage }, { media: 'application/x-ndjson' }] },
+    errors: [],
   },
   health: {
     method: 'GET',

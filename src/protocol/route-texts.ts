@@ -43,6 +43,9 @@ export const ROUTE_TEXTS: Readonly<Partial<Record<RouteName, string>>> = {
   writeFile:
     'The body is the content, whatever its content type. 201 when the file is new. The `path` takes slashes, for which ' +
     'OpenAPI has no word: send each of its parts percent-encoded, and the slashes between them as they are.',
+  readAudit:
+    'For the operator: entries of all tenants. With `Accept: application/x-ndjson` each entry is one line, as it is ' +
+    'stored, up to the newest one; `limit` has no meaning then.',
   live: 'Says nothing about what it depends on.',
   docs: 'A browser may give the key as the password of HTTP Basic, with any user name.',
   openapi: 'A browser may give the key as the password of HTTP Basic, with any user name.',

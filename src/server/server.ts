@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { keyFile, ServiceKeys } from '../auth/service-keys.ts';
 import { WrongKeys } from '../auth/wrong-keys.ts';
 import type { Config } from '../config.ts';
+import { auditedExecutions } from '../executions/audited-executions.ts';
 import { quotasOf, takeBytes } from '../executions/quotas.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
@@ -53,13 +54,18 @@ export async function openServer(config: Config, options: { logger: Logger; vers
     const keys = new ServiceKeys({ storage: service.storage, operatorKey: config.apiKey });
     const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
     const door: Door = {
-      executions: service.executions,
+      executions: auditedExecutions(service.executions, service.audit),
+      audit: service.audit,
+      readAudit: (options) => service.storage.readAudit(options),
       workspaces: createWorkspaces(workspacesOptions(config)),
       keys,
       wrongKeys: new WrongKeys({
         limit: config.wrongKeyLimit,
         share: service.storage.countWrongKey?.bind(service.storage),
-        onRefused: (scope) => logger.warn({ scope }, 'too many wrong keys came from an address'),
+        onRefused: (address) => {
+          logger.warn({ address }, 'too many wrong keys came from an address');
+          void service.audit.record({ address }, { action: 'login.refused', outcome: 'too_many' });
+        },
       }),
       takeBytes: (caller, bytes) => takeBytes({ storage: service.storage, settings: config }, caller, bytes),
       limitsBytes: (caller) => quotasOf(caller, config.limits).some(({ limits }) => limits.bytesPerDay !== undefined),
@@ -89,10 +95,16 @@ export async function openServer(config: Config, options: { logger: Logger; vers
     const id = newId();
     if (config.role !== 'worker') await writeServerFile(config.dataDirectory, { url, pid: process.pid, id });
     if (config.role !== 'api') service.warm.open();
-    const stopping = Promise.withResolvers<void>();
-    const ended = stopping.promise.then(() =>
-      shutDown({ id, service, app: http, config, logger, draining, closing, force }),
+    const settings = config.settingNames.join(' ');
+    await service.audit.record(
+      {},
+      { action: 'service.start', subject: id, detail: { version, role: config.role, settings } },
     );
+    const stopping = Promise.withResolvers<void>();
+    const ended = stopping.promise.then(() => {
+      void service.audit.record({}, { action: 'service.stop', subject: id });
+      return shutDown({ id, service, app: http, config, logger, draining, closing, force });
+    });
     return {
       url,
       lines: startupLines({ service, config, url, version, firstKey, keyFile: keyFile(config.dataDirectory) }),

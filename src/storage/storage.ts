@@ -1,3 +1,4 @@
+import type { AuditDraft, AuditSlice } from '../protocol/audit.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
@@ -46,6 +47,14 @@ export interface CreatedWith {
   session?: SessionRecord | undefined;
   /** Limits that it counts against; a repeated submit does not. */
   quotas?: readonly Quota[] | undefined;
+  /** The entry that tells of it; stored where the answer says `audited`, which a store can that chains entries itself. */
+  audit?: AuditDraft | undefined;
+}
+
+export interface Creation {
+  created: boolean;
+  record: ExecutionRecord;
+  audited?: boolean;
 }
 
 /** One append: the events, and the record as it is once they are stored. Both are stored in one transaction. */
@@ -96,6 +105,8 @@ export interface RetentionLimits {
   recordsFinishedBefore: string;
   /** Event bytes kept in all; the logs of the oldest finished executions are cut first. */
   maxLogBytes: number;
+  /** Entries of the audit log from before this time are removed, from its front; none when left out. */
+  auditBefore?: string;
 }
 
 /** Records that are gone. The folders are still there; what is named here is used by no other record. */
@@ -130,11 +141,7 @@ export interface Storage {
    * tenant has used before, stores nothing and returns the record of that time.
    * @throws ServiceError `too_many`, `quota_exceeded` when a limit stands in the way; nothing is stored or counted then
    */
-  createExecution(
-    record: ExecutionRecord,
-    first: StoredEvent,
-    beside?: CreatedWith,
-  ): Promise<{ created: boolean; record: ExecutionRecord }>;
+  createExecution(record: ExecutionRecord, first: StoredEvent, beside?: CreatedWith): Promise<Creation>;
   getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined>;
   /**
    * The public part of a record as JSON, as it was last stored, for who passes it on. Once it has finished, it is what
@@ -184,6 +191,14 @@ export interface Storage {
   /** Keeps this key and no other. */
   replaceKeys(key: KeyRecord): Promise<void>;
   getKey(id: string): Promise<KeyRecord | undefined>;
+
+  /**
+   * Adds entries to the audit log, all or none, after all that are there. A batch whose fate nobody knows may be given
+   * again as it was, before any other.
+   */
+  appendAudit(drafts: readonly AuditDraft[]): Promise<void>;
+  /** Entries whose `seq` is above `after`; fewer than `limit` where they would be longer than about 8 MiB. */
+  readAudit(options: { after: number; limit: number }): Promise<AuditSlice>;
 
   /**
    * Counts bytes that a caller sends against daily limits, all or none.

@@ -1,14 +1,21 @@
 import type { Logger } from 'pino';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { ServiceKeys } from '../auth/service-keys.ts';
 import type { WrongKeys } from '../auth/wrong-keys.ts';
-import type { Executions } from '../executions/executions.ts';
+import type { CallerExecutions } from '../executions/audited-executions.ts';
 import type { Caller } from '../executions/new-execution.ts';
+import type { AuditSlice } from '../protocol/audit.ts';
 import type { HealthDetail } from '../protocol/health.ts';
 import type { Workspaces } from '../workspaces/workspaces.ts';
 
+/** Reads the audit log; see `Storage.readAudit`. */
+export type ReadAudit = (options: { after: number; limit: number }) => Promise<AuditSlice>;
+
 /** What every door of the service is given. */
 export interface Door {
-  executions: Executions;
+  executions: CallerExecutions;
+  audit: AuditLog;
+  readAudit: ReadAudit;
   workspaces: Workspaces;
   keys: ServiceKeys;
   wrongKeys: WrongKeys;

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { newId } from '../../src/protocol/ids.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import { eventOf, eventsOf, executionOf, finishedOf, finishOf, recordOf, sessionOf } from './execution-records.ts';
+import { describeAudit } from './storage-conformance-audit.ts';
 import { describeQuotas } from './storage-conformance-quotas.ts';
 import { describeRemoval } from './storage-conformance-removal.ts';
 
@@ -330,6 +331,11 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
     });
   });
 
+  describeAudit(
+    adapter,
+    () => storage,
+    () => open(),
+  );
   describeQuotas(
     adapter,
     () => storage,

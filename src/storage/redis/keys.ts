@@ -19,6 +19,8 @@
  * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
  * | `cce:claims:ID` | set | the keys that an execution holds |
  * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:audit` | stream | the audit log; entry `SEQ-0` has the fields `bytes` and `hash` |
+ * | `cce:audit-cut` | hash | `seq` and `hash` of the last entry of it that was removed |
  * | `cce:live:OWNER` | sorted set | ids that count against a limit of a key or tenant; all scores are 0 |
  * | `cce:starts:OWNER` | sorted set, 60 s | ids by the time of their start, in ms |
  * | `cce:taken:OWNER:DAY` | string, 2 days | bytes taken on a UTC day |
@@ -39,6 +41,8 @@ export const KEYS = {
   directories: 'cce:directories',
   serviceKeys: 'cce:service-keys',
   instances: 'cce:instances',
+  audit: 'cce:audit',
+  auditCut: 'cce:audit-cut',
 } as const;
 
 /** Beginnings of the keys that scripts complete themselves, because the rest is in the store. */

@@ -1,9 +1,11 @@
+import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import type { Quota } from '../quota.ts';
 import type {
   Append,
   CreatedWith,
+  Creation,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
@@ -17,6 +19,7 @@ import type {
   UnfinishedExecution,
 } from '../storage.ts';
 import { type Appender, createAppender } from './append.ts';
+import { createAuditAppender, cutAudit, readAudit } from './audit.ts';
 import { Bell } from './bell.ts';
 import { claim, releaseClaims } from './claims.ts';
 import { type RedisCommands, RedisConnection, type StorageLog } from './connection.ts';
@@ -65,6 +68,7 @@ export async function openRedisStorage(options: RedisStorageOptions): Promise<St
 class RedisStorage implements Storage {
   readonly #connection: RedisConnection;
   readonly #append: Appender;
+  readonly #appendAudit: (drafts: readonly AuditDraft[]) => Promise<void>;
   readonly #instances: Instances;
   readonly #bell: Bell;
   /** What may have been stored although its caller was told that it was not, and how to undo it. */
@@ -73,6 +77,7 @@ class RedisStorage implements Storage {
   constructor(connection: RedisConnection, target: RedisTarget) {
     this.#connection = connection;
     this.#append = createAppender(connection);
+    this.#appendAudit = createAuditAppender(connection);
     this.#instances = new Instances(connection);
     this.#bell = new Bell(target);
   }
@@ -86,11 +91,7 @@ class RedisStorage implements Storage {
     }
   }
 
-  createExecution(
-    record: ExecutionRecord,
-    first: StoredEvent,
-    beside: CreatedWith = {},
-  ): Promise<{ created: boolean; record: ExecutionRecord }> {
+  createExecution(record: ExecutionRecord, first: StoredEvent, beside: CreatedWith = {}): Promise<Creation> {
     const { runId, execution } = record;
     return createExecution(this.#connection, { record, first, beside }, () => {
       this.#unsettled.set(execution.id, (commands) => removeCreated(commands, { id: execution.id, runId }));
@@ -176,6 +177,14 @@ class RedisStorage implements Storage {
     return getKey(this.#connection, id);
   }
 
+  appendAudit(drafts: readonly AuditDraft[]): Promise<void> {
+    return this.#appendAudit(drafts);
+  }
+
+  readAudit(options: { after: number; limit: number }): Promise<AuditSlice> {
+    return readAudit(this.#connection, options);
+  }
+
   takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
     return takeBytes(this.#connection, { quotas, bytes, at: Date.now() });
   }
@@ -184,7 +193,8 @@ class RedisStorage implements Storage {
     return countWrongKey(this.#connection, scope, windowMs);
   }
 
-  applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+  async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+    if (limits.auditBefore !== undefined) await cutAudit(this.#connection, limits.auditBefore);
     return applyRetention(this.#connection, limits);
   }
 

@@ -23,6 +23,8 @@ export function passedThrough(storage: Storage): Storage {
     addFirstKey: storage.addFirstKey.bind(storage),
     replaceKeys: storage.replaceKeys.bind(storage),
     getKey: storage.getKey.bind(storage),
+    appendAudit: storage.appendAudit.bind(storage),
+    readAudit: storage.readAudit.bind(storage),
     takeBytes: storage.takeBytes.bind(storage),
     ...(storage.countWrongKey && { countWrongKey: storage.countWrongKey.bind(storage) }),
     applyRetention: storage.applyRetention.bind(storage),

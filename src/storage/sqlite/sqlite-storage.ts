@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
@@ -6,6 +7,7 @@ import type { Quota } from '../quota.ts';
 import type {
   Append,
   CreatedWith,
+  Creation,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
@@ -18,6 +20,7 @@ import type {
   Tenant,
   UnfinishedExecution,
 } from '../storage.ts';
+import { type AuditTable, createAuditTable } from './audit.ts';
 import { type ClaimTable, createClaimTable } from './claims.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { instancesFolder, openStore, storeFile } from './data-folder.ts';
@@ -59,6 +62,7 @@ class SqliteStorage implements Storage {
   readonly #claims: ClaimTable;
   readonly #keys: KeyTable;
   readonly #quotas: QuotaTable;
+  readonly #audit: AuditTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
@@ -75,6 +79,7 @@ class SqliteStorage implements Storage {
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
     this.#keys = createKeyTable(db);
     this.#quotas = createQuotaTable(db);
+    this.#audit = createAuditTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
@@ -82,8 +87,8 @@ class SqliteStorage implements Storage {
   createExecution(
     record: ExecutionRecord,
     first: StoredEvent,
-    { session, quotas = [] }: CreatedWith = {},
-  ): Promise<{ created: boolean; record: ExecutionRecord }> {
+    { session, quotas = [], audit }: CreatedWith = {},
+  ): Promise<Creation> {
     const { id, createdAt } = record.execution;
     return this.#queue.submit(() => {
       const outcome = this.#executions.create(record, first, () => {
@@ -92,7 +97,9 @@ class SqliteStorage implements Storage {
         this.#quotas.start(quotas, { id, at: Date.parse(createdAt), bytes });
       });
       if (outcome.created && session !== undefined) this.#sessions.put(session);
-      return outcome;
+      if (!outcome.created || audit === undefined) return outcome;
+      this.#audit.append([audit]);
+      return { ...outcome, audited: true };
     });
   }
 
@@ -173,12 +180,22 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#keys.get(id));
   }
 
+  appendAudit(drafts: readonly AuditDraft[]): Promise<void> {
+    return this.#queue.submit(() => this.#audit.append(drafts));
+  }
+
+  async readAudit(options: { after: number; limit: number }): Promise<AuditSlice> {
+    return this.#read(() => this.#audit.read(options));
+  }
+
   takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
     return this.#queue.submit(() => this.#quotas.takeBytes(quotas, { bytes, at: Date.now() }));
   }
 
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
     await this.#queue.submit(() => this.#quotas.prune(Date.now()));
+    const { auditBefore } = limits;
+    if (auditBefore !== undefined) while (await this.#queue.submit(() => this.#audit.cut(auditBefore)));
     return this.#read(() => this.#retention.apply(limits));
   }
 

@@ -15,6 +15,7 @@ import { ServiceError } from '../../protocol/errors.ts';
 import { HTTP_ROUTES, type HttpRoute, type RouteName } from '../../protocol/http-routes.ts';
 import { newId } from '../../protocol/ids.ts';
 import { type Door, originAllowed } from '../door.ts';
+import { auditRoutes } from './audit-routes.ts';
 import { type Call, readCall } from './call.ts';
 import { documentRoutes } from './document-routes.ts';
 import { eventRoutes } from './event-routes.ts';
@@ -105,6 +106,7 @@ function addRoutes(app: FastifyInstance, door: Door, names: readonly RouteName[]
     ...executionRoutes(door),
     ...eventRoutes(door),
     ...workspaceRoutes(door),
+    ...auditRoutes(door),
     ...healthRoutes(door),
     ...documentRoutes(door),
   };

@@ -21,10 +21,17 @@ export function callerOf({
   return toCaller(principal, { address: request.ip, requestId: request.id });
 }
 
-export function wantsEventStream({ headers }: FastifyRequest): boolean {
-  return (headers.accept ?? '')
-    .split(',')
-    .some((range) => /^ *text\/event-stream *(;(?! *q=0(\.0*)? *$).*)?$/i.test(range));
+export function wantsEventStream(request: FastifyRequest): boolean {
+  return wants(request, 'text/event-stream');
+}
+
+/** Whether a media type stands in Accept by its own name. */
+export function wants({ headers }: FastifyRequest, media: string): boolean {
+  return (headers.accept ?? '').split(',').some((range) => {
+    const [type = '', ...parameters] = range.split(';');
+    const refused = parameters.some((parameter) => /^ *q=0(\.0*)? *$/i.test(parameter));
+    return type.trim().toLowerCase() === media && !refused;
+  });
 }
 
 /** Takes the answer out of the framework's hands, with the headers it has so far. */

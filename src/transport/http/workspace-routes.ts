@@ -7,7 +7,7 @@ import { callerOf, invalid, type Routes } from './routes.ts';
 
 /** Files of workspaces over HTTP. */
 export function workspaceRoutes(door: Door): Pick<Routes, 'readFile' | 'writeFile' | 'readArchive' | 'writeArchive'> {
-  const { workspaces } = door;
+  const { workspaces, audit } = door;
   return {
     readFile: async ({ params, reply, ...call }) => {
       const found = await workspaces.open(callerOf(call).tenant, params.name, params.path);
@@ -19,9 +19,12 @@ export function workspaceRoutes(door: Door): Pick<Routes, 'readFile' | 'writeFil
     },
     writeFile: async ({ params, reply, ...call }) => {
       const caller = callerOf(call);
-      await admitUpload(door, call.request, caller);
       const target = { path: params.path, content: call.request.raw };
-      const { created, file } = await workspaces.write(caller.tenant, params.name, target);
+      const change = { action: 'workspace.write', subject: params.name, detail: { path: params.path } } as const;
+      const { created, file } = await audit.during(caller, change, async () => {
+        await admitUpload(door, call.request, caller);
+        return workspaces.write(caller.tenant, params.name, target);
+      });
       reply.code(created ? 201 : 200);
       return file;
     },
@@ -32,8 +35,10 @@ export function workspaceRoutes(door: Door): Pick<Routes, 'readFile' | 'writeFil
     },
     writeArchive: async ({ params, ...call }) => {
       const caller = callerOf(call);
-      await admitUpload(door, call.request, caller);
-      return workspaces.unpack(caller.tenant, params.name, call.request.raw);
+      return audit.during(caller, { action: 'workspace.unpack', subject: params.name }, async () => {
+        await admitUpload(door, call.request, caller);
+        return workspaces.unpack(caller.tenant, params.name, call.request.raw);
+      });
     },
   };
 }

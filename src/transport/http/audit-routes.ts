@@ -1,0 +1,37 @@
+import { Readable } from 'node:stream';
+import { AuditEntry, type AuditSlice, MAX_AUDIT_ENTRIES } from '../../protocol/audit.ts';
+import type { Door, ReadAudit } from '../door.ts';
+import { callerOf, type Routes, wants } from './routes.ts';
+
+/** The audit log: pages of it, or all that comes after an entry, as it is stored. */
+export function auditRoutes({ readAudit }: Pick<Door, 'readAudit'>): Pick<Routes, 'readAudit'> {
+  return {
+    readAudit: async (call) => {
+      callerOf(call);
+      const { after, limit } = call.query;
+      if (wants(call.request, 'application/x-ndjson')) {
+        const first = await readAudit({ after, limit: MAX_AUDIT_ENTRIES });
+        call.reply.type('application/x-ndjson; charset=utf-8').header('cache-control', 'no-store');
+        return Readable.from(exported(readAudit, { after, first }));
+      }
+      const { texts, last, cut } = await readAudit({ after, limit });
+      const entries = texts.map((text) => AuditEntry.parse(JSON.parse(text)));
+      return { entries, nextAfter: entries.at(-1)?.seq ?? after, last, cut };
+    },
+  };
+}
+
+/** Up to the newest entry of the moment when it began. */
+async function* exported(
+  readAudit: ReadAudit,
+  { after, first }: { after: number; first: AuditSlice },
+): AsyncGenerator<string, void, void> {
+  const end = first.last.seq;
+  let [texts, at] = [first.texts, Math.max(after, first.cut.seq)];
+  while (texts.length > 0 && at < end) {
+    const taken = texts.slice(0, end - at);
+    yield `${taken.join('\n')}\n`;
+    at += taken.length;
+    ({ texts } = await readAudit({ after: at, limit: MAX_AUDIT_ENTRIES }));
+  }
+}
