@@ -10,9 +10,11 @@ import {
 import { ERRORS } from '../src/protocol/errors.ts';
 import { EVENT_DATA, EVENT_TYPES } from '../src/protocol/events.ts';
 import { EXECUTION_STATES, OUTCOME_KINDS, REASONS } from '../src/protocol/execution.ts';
-import { HTTP_ROUTES, type HttpRoute } from '../src/protocol/http-routes.ts';
+import type { HttpRoute } from '../src/protocol/http-route.ts';
+import { HTTP_ROUTES } from '../src/protocol/http-routes.ts';
 import { CLOSE_CODES, RPC_METHODS, RPC_NOTIFICATIONS, type RpcMethod } from '../src/protocol/rpc-methods.ts';
 import { fieldsOf, nameIn, typeOf } from '../src/protocol/schema-words.ts';
+import { type Access, isScope, SCOPE_TEXTS, SCOPES } from '../src/protocol/scopes.ts';
 import { SETTINGS } from '../src/settings.ts';
 
 /** The generated parts of the documents, by the name that their markers carry. */
@@ -48,24 +50,31 @@ export const TABLES: Readonly<Record<string, () => string>> = {
   },
   routes: () =>
     table(
-      ['route', 'what it does', 'answers', 'errors of its own'],
-      Object.values(HTTP_ROUTES).map(({ method, path, summary, responses, errors, open }: HttpRoute) => [
+      ['route', 'what it does', 'scope', 'answers', 'errors of its own'],
+      Object.values(HTTP_ROUTES).map(({ method, path, summary, access, responses, errors }: HttpRoute) => [
         code(`${method} ${path}`),
-        open === true ? `${summary}. Needs no key.` : `${summary}.`,
+        `${summary}.`,
+        accessText(access),
         Object.keys(responses).join(', '),
         codes(errors),
       ]),
     ),
   methods: () =>
     table(
-      ['method', 'params', 'result', 'what it does', 'errors of its own'],
-      Object.entries(RPC_METHODS).map(([name, { params, result, summary, errors }]: [string, RpcMethod]) => [
+      ['method', 'params', 'result', 'what it does', 'scope', 'errors of its own'],
+      Object.entries(RPC_METHODS).map(([name, { params, result, summary, access, errors }]: [string, RpcMethod]) => [
         code(name),
         name === 'execute' ? 'the execution request' : namesOf(schemaOf(params, 'input')),
         namesOf(schemaOf(result, 'output')),
         `${summary}.`,
+        accessText(access),
         codes(errors),
       ]),
+    ),
+  scopes: () =>
+    table(
+      ['scope', 'what it is for'],
+      SCOPES.map((scope) => [code(scope), SCOPE_TEXTS[scope]]),
     ),
   notifications: () =>
     table(
@@ -111,6 +120,11 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 function code(text: string): string {
   return `\`${text}\``;
+}
+
+function accessText(access: Access): string {
+  if (isScope(access)) return code(access);
+  return access === 'any' ? 'any key' : 'no key';
 }
 
 function lookUp(texts: Readonly<Record<string, string>>, name: string): string {

@@ -1,8 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { EgressList } from './protocol/egress-rule.ts';
+import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
+import { settingConflicts } from './setting-conflicts.ts';
 import { SETTINGS } from './settings.ts';
 
 interface UsageLimits {
@@ -38,6 +40,21 @@ export interface Config {
   readonly spoolBytes: number;
   /** `api` accepts, `worker` runs, `all` does both. */
   readonly role: 'all' | 'api' | 'worker';
+  readonly auth: {
+    /** Whether a caller has to present something. */
+    readonly on: boolean;
+    /** Undefined for one that the service makes and keeps in the store. */
+    readonly jwtSecret: string | undefined;
+    /** The operator's own issuer of tokens; one of `jwks` and `publicKey` is set. */
+    readonly issuer:
+      | {
+          readonly name: string;
+          readonly audience: string;
+          readonly jwks: string | undefined;
+          readonly publicKey: string | undefined;
+        }
+      | undefined;
+  };
   /** A key that the operator chose; for the command line, the one it presents. */
   readonly apiKey: string | undefined;
   /** The service that the command line talks to. */
@@ -55,7 +72,7 @@ export interface Config {
   /** Wrong keys in a minute after which an address is refused. */
   readonly wrongKeyLimit: number;
   readonly defaultModel: string;
-  readonly lentWorkspaces: Readonly<Record<string, string>>;
+  readonly lentWorkspaces: LentWorkspaces;
   readonly maxConcurrent: number;
   readonly queueLimit: number;
   /** Processes started ahead of the runs that will use them. */
@@ -91,7 +108,10 @@ export class ConfigError extends Error {
 }
 
 /** Each has a variable beside it, with `_FILE` behind its name, which names a file that holds the value. */
-const SECRETS = ['CC_API_KEY', 'ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', 'REDIS_URL'];
+const SECRETS = [
+  ...['CC_API_KEY', 'CC_JWT_SECRET', 'CC_JWT_PUBLIC_KEY'],
+  ...['ANTHROPIC_API_KEY', 'CLAUDE_CODE_OAUTH_TOKEN', 'REDIS_URL'],
+];
 const MAX_SECRET_BYTES = 64 * 1024;
 
 const INHERITED = ['PATH', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'];
@@ -108,20 +128,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   );
   const files = readSecretFiles(set);
   const env = { ...set, ...files.values };
-  const shape = Object.fromEntries(Object.entries(SETTINGS).map(([name, setting]) => [name, setting.schema]));
-  const parsed = z.object(shape).safeParse(env);
-  const wrong = parsed.error?.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`) ?? [];
-  if (!parsed.success || files.problems.length > 0) throw new ConfigError([...wrong, ...files.problems]);
-  // The shape is SETTINGS itself, which the compiler cannot follow through Object.entries.
-  const settings = parsed.data as Settings;
-  if (settings.CC_ISOLATION === 'L2' || settings.CC_ISOLATION === 'L3') {
-    throw new ConfigError([
-      `CC_ISOLATION is ${settings.CC_ISOLATION}, and this version builds L1 only; use auto or L1`,
-    ]);
-  }
-  if (settings.CC_ROLE !== 'all' && settings.REDIS_URL === undefined) {
-    throw new ConfigError([`CC_ROLE is ${settings.CC_ROLE}, which needs REDIS_URL: roles share a store and a queue`]);
-  }
+  const parsed = Object.entries(SETTINGS).map(([name, { schema }]) => ({ name, ...schema.safeParse(env[name]) }));
+  const wrong = parsed.flatMap(({ name, error }) => error?.issues.map(({ message }) => `${name} ${message}`) ?? []);
+  const wrongNames = new Set(parsed.flatMap(({ name, success }) => (success ? [] : [name])));
+  // The entries are those of SETTINGS, which the compiler cannot follow through Object.entries.
+  const settings = Object.fromEntries(parsed.map(({ name, data }) => [name, data])) as Settings;
+  const problems = [...wrong, ...files.problems, ...settingConflicts(settings, wrongNames)];
+  if (problems.length > 0) throw new ConfigError(problems);
   const home = env.HOME ?? homedir();
   const dataHome = env.XDG_DATA_HOME ?? join(home, '.local', 'share');
   const inherited = Object.fromEntries(
@@ -150,6 +163,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       trustProxy: settings.CC_TRUST_PROXY,
       maxConnections: settings.CC_MAX_CONNECTIONS,
       drainMs: settings.CC_DRAIN_MS,
+    },
+    auth: {
+      on: settings.CC_AUTH !== 'off',
+      jwtSecret: settings.CC_JWT_SECRET,
+      issuer: issuerOf(settings),
     },
     apiKey: settings.CC_API_KEY,
     clientUrl: settings.CC_URL,
@@ -196,6 +214,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     colour: env.NO_COLOR === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });
+}
+
+function issuerOf(settings: Settings): Config['auth']['issuer'] {
+  const { CC_JWT_ISSUER: name, CC_JWT_AUDIENCE: audience, CC_JWT_JWKS: jwks, CC_JWT_PUBLIC_KEY: publicKey } = settings;
+  return name === undefined || audience === undefined ? undefined : { name, audience, jwks, publicKey };
 }
 
 /** What stands in the files that `…_FILE` variables name, under the names of the variables they stand for. */

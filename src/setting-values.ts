@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
-import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { EgressEntry, type EgressList, MAX_EGRESS_ENTRIES } from './protocol/egress-rule.ts';
+import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
+import { OPERATOR_TENANT } from './protocol/tenant.ts';
 
 /** A whole number, both ends included. */
 export const whole = (min: number, max: number) =>
@@ -16,18 +17,20 @@ export const MiB = 1024 * 1024;
 
 export const upstreamUrl = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' });
 
-export const lentWorkspaces = z.string().transform((value, context) => {
-  const lent: Record<string, string> = {};
-  for (const entry of value.split(',').filter((part) => part.trim() !== '')) {
-    const [name, path] = entry.split('=', 2).map((part) => part.trim());
-    if (!name || !path || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name) || !isAbsolute(path)) {
-      context.addIssue({
-        code: 'custom',
-        message: `has the entry ${entry}; write name=/absolute/path, separated by commas`,
-      });
+/** `name=/path` for the operator's own tenant, `name@tenant=/path` for another. */
+const LENT = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z0-9][a-z0-9._-]{0,62}))?=(\/.*)$/;
+
+export const lentWorkspaces = z.string().transform((value, context): LentWorkspaces => {
+  const lent: Record<string, Record<string, string>> = {};
+  for (const entry of value.split(',').map((part) => part.trim())) {
+    if (entry === '') continue;
+    const [, name, tenant = OPERATOR_TENANT, path] = LENT.exec(entry) ?? [];
+    if (name === undefined || path === undefined) {
+      const message = `has the entry ${entry}; write name=/absolute/path or name@tenant=/absolute/path, separated by commas`;
+      context.addIssue({ code: 'custom', message });
       return z.NEVER;
     }
-    lent[name] = path;
+    lent[tenant] = { ...lent[tenant], [name]: path };
   }
   return lent;
 });

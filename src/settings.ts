@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { CALLER_SETTINGS } from './caller-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
 import {
   addresses,
@@ -45,6 +46,7 @@ export const SETTINGS = {
     help: 'A key of your own choice, 32 characters or more. Unset: one is made at the first start.',
   },
   CC_API_KEY_FILE: secretFile('CC_API_KEY'),
+  ...CALLER_SETTINGS,
   CC_URL: {
     schema: z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }).optional(),
     example: '',
@@ -169,7 +171,7 @@ export const SETTINGS = {
   CC_WORKSPACES: {
     schema: lentWorkspaces.default({}),
     example: '',
-    help: 'Directories lent to callers by name: name=/path,other=/path.',
+    help: 'Directories lent to callers by name: name=/path, and name@tenant=/path for another tenant than local.',
   },
   CC_MAX_CONCURRENT: {
     schema: whole(1, 10_000).default(() => availableParallelism() * 4),

@@ -10,6 +10,7 @@ export interface AuditActor {
 
 export interface AuditFacts {
   action: AuditAction;
+  /** The id or name of what it was done to. */
   subject?: string | undefined;
   /** `ok` when left out; the error code of a refusal. */
   outcome?: string;

@@ -58,16 +58,24 @@ export class AuditLog {
     });
   }
 
-  /** Writes down how something ended that a caller asked for: `ok`, or the code of its refusal. */
-  async during<T>(actor: AuditActor, facts: Omit<AuditFacts, 'outcome'>, act: () => Promise<T>): Promise<T> {
+  /**
+   * Writes down how something ended that a caller asked for: `ok`, or the code of its refusal. `madeOf` names what was
+   * made, which has no name before.
+   */
+  async during<T>(
+    actor: AuditActor,
+    facts: Omit<AuditFacts, 'outcome'> & { madeOf?: (done: T) => string },
+    act: () => Promise<T>,
+  ): Promise<T> {
+    const { madeOf, ...known } = facts;
     let done: T;
     try {
       done = await act();
     } catch (error) {
-      if (error instanceof ServiceError) await this.refused(actor, facts, error);
+      if (error instanceof ServiceError) await this.refused(actor, known, error);
       throw error;
     }
-    await this.record(actor, facts);
+    await this.record(actor, madeOf === undefined ? known : { ...known, subject: madeOf(done) });
     return done;
   }
 

@@ -1,42 +1,45 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { KeyRecord, Storage } from '../storage/storage.ts';
+import type { Scope } from '../protocol/scopes.ts';
+import { OPERATOR_TENANT } from '../protocol/tenant.ts';
+import type { KeyRecord, KeyStorage } from '../storage/key-storage.ts';
+import { writeKeyFile } from './key-file.ts';
+import { idInKey, newKey, sameHash, sha256 } from './key-secret.ts';
+import { createKeyUses } from './key-uses.ts';
 import type { Principal } from './principal.ts';
 
-/** `cck_<id>_<secret>`: the id names the key in the store, the secret has 192 random bits. */
-const KEY_FORM = /^cck_([0-9a-f]{16})_[A-Za-z0-9_-]{32}$/;
 const OPERATOR_KEY_ID = 'CC_API_KEY';
+const ADMIN: readonly Scope[] = ['admin'];
 
-/** Where the plain key is kept for the command line of the same machine. */
-export function keyFile(dataDirectory: string): string {
-  return join(dataDirectory, 'key');
+/** A key and the hash by which it was found to open. */
+export interface OpenedKey {
+  record: Pick<KeyRecord, 'id' | 'tenant' | 'scopes' | 'limits'>;
+  sha256: string;
+  /** From when on this secret of it opens nothing, in ms since 1970. */
+  endsAt: number | undefined;
 }
 
-/** The keys that open the service: the one made at its first start, or the one its operator has chosen. */
+/** The keys that open the service: those in the store, and the one its operator has chosen. */
 export class ServiceKeys {
-  readonly #storage: Pick<Storage, 'addFirstKey' | 'replaceKeys' | 'getKey'>;
-  readonly #operatorKey: string | undefined;
+  readonly #storage: KeyStorage;
+  readonly #operatorHash: string | undefined;
+  readonly #noteUse: (id: string) => void;
 
   /** @param options.operatorKey `CC_API_KEY`; the keys of the store count beside it */
-  constructor(options: {
-    storage: Pick<Storage, 'addFirstKey' | 'replaceKeys' | 'getKey'>;
-    operatorKey: string | undefined;
-  }) {
+  constructor(options: { storage: KeyStorage; operatorKey: string | undefined }) {
     this.#storage = options.storage;
-    this.#operatorKey = options.operatorKey;
+    this.#operatorHash = options.operatorKey === undefined ? undefined : sha256(options.operatorKey);
+    this.#noteUse = createKeyUses(options.storage);
   }
 
   /** Makes the first key, unless there is one; the plain key is returned this once, and written for the command line. */
   async makeFirst(dataDirectory: string): Promise<string | undefined> {
-    if (this.#operatorKey !== undefined) return undefined;
+    if (this.#operatorHash !== undefined) return undefined;
     const { key, record } = newKey();
     if (!(await this.#storage.addFirstKey(record))) return undefined;
     await writeKeyFile(dataDirectory, key);
     return key;
   }
 
-  /** Makes a new key in place of all others. */
+  /** Makes a new key in place of all others of the operator. */
   async reset(dataDirectory: string): Promise<string> {
     const { key, record } = newKey();
     await this.#storage.replaceKeys(record);
@@ -45,40 +48,40 @@ export class ServiceKeys {
   }
 
   /** Whose key this is; undefined for one that opens nothing. Takes the same time for every wrong one. */
-  async verify(presented: string | undefined): Promise<Principal | undefined> {
-    if (presented === undefined) return undefined;
-    if (this.#operatorKey !== undefined && sameHash(sha256(presented), sha256(this.#operatorKey))) {
-      return { tenant: 'local', keyId: OPERATOR_KEY_ID, limits: null };
-    }
-    const id = KEY_FORM.exec(presented)?.[1];
-    const record = id === undefined ? undefined : await this.#storage.getKey(id);
-    if (id === undefined || record === undefined) return undefined;
-    return sameHash(sha256(presented), record.sha256) ? { tenant: 'local', keyId: id, limits: null } : undefined;
+  async verify(presented: string): Promise<Principal | undefined> {
+    const hash = sha256(presented);
+    const opened = await this.opened(idInKey(presented) ?? OPERATOR_KEY_ID, (known) => sameHash(known, hash));
+    if (opened === undefined) return undefined;
+    const { record, endsAt } = opened;
+    const { id: keyId, tenant, scopes, limits } = record;
+    const stands = async (): Promise<boolean> =>
+      (await this.opened(keyId, (known) => sameHash(known, hash))) !== undefined;
+    this.#noteUse(keyId);
+    return { tenant, keyId, scopes, kind: 'key', limits, endsAt, stands };
+  }
+
+  /** The key of an id, if it counts now, and one of its secrets has a hash that `matches`. */
+  async opened(id: string, matches: (hash: string) => boolean): Promise<OpenedKey | undefined> {
+    if (id === OPERATOR_KEY_ID) return this.#operatorKey(matches);
+    const record = await this.#storage.getKey(id);
+    if (record === undefined || record.revokedAt !== null) return undefined;
+    const expiresAt = record.expiresAt === null ? undefined : Date.parse(record.expiresAt);
+    if (matches(record.sha256)) return within({ record, sha256: record.sha256, endsAt: expiresAt });
+    const { former } = record;
+    if (former === null || !matches(former.sha256)) return undefined;
+    const endsAt = Math.min(Date.parse(former.until), expiresAt ?? Number.POSITIVE_INFINITY);
+    return within({ record, sha256: former.sha256, endsAt });
+  }
+
+  #operatorKey(matches: (hash: string) => boolean): OpenedKey | undefined {
+    const hash = this.#operatorHash;
+    if (hash === undefined || !matches(hash)) return undefined;
+    const record = { id: OPERATOR_KEY_ID, tenant: OPERATOR_TENANT, scopes: ADMIN, limits: null };
+    return { record, sha256: hash, endsAt: undefined };
   }
 }
 
-function newKey(): { key: string; record: KeyRecord } {
-  const id = randomBytes(8).toString('hex');
-  const key = `cck_${id}_${randomBytes(24).toString('base64url')}`;
-  return { key, record: { id, sha256: sha256(key), createdAt: new Date().toISOString() } };
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
-
-function sameHash(left: string, right: string): boolean {
-  return timingSafeEqual(Buffer.from(left), Buffer.from(right));
-}
-
-/** Never readable by others, not even for a moment, and never half written. */
-async function writeKeyFile(dataDirectory: string, key: string): Promise<void> {
-  const file = keyFile(dataDirectory);
-  const fresh = `${file}.${randomBytes(4).toString('hex')}`;
-  try {
-    await writeFile(fresh, `${key}\n`, { mode: 0o600, flag: 'wx' });
-    await rename(fresh, file);
-  } finally {
-    await rm(fresh, { force: true });
-  }
+/** A time that cannot be read has passed. */
+function within(key: OpenedKey): OpenedKey | undefined {
+  return key.endsAt === undefined || key.endsAt > Date.now() ? key : undefined;
 }

@@ -56,7 +56,8 @@ function commandDeps(read: Config | ConfigError, version: string): Omit<CommandD
     // Loaded only by those who serve: it brings the HTTP framework along.
     openServer: async (options) =>
       (await import('./start-server.ts')).startServer(required(read), { ...options, version }),
-    resetKey: async () => (await import('./start-server.ts')).resetServiceKey(required(read)),
+    openKeys: async () => (await import('./open-keys.ts')).openKeys(required(read)),
+    resetKey: async () => (await import('./open-keys.ts')).resetServiceKey(required(read)),
     diagnose: async ({ online }) => {
       if (read instanceof ConfigError) return read.problems.map(settingFinding);
       return diagnose(read, { online, findCredential: () => operatorCredential(read) });

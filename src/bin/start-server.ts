@@ -1,9 +1,7 @@
-import { ServiceKeys } from '../auth/service-keys.ts';
 import type { RunningServer } from '../cli/command-deps.ts';
 import type { Config } from '../config.ts';
 import { createLogger } from '../observability/logger.ts';
 import { openServer } from '../server/server.ts';
-import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
 
 /** Opens the doors; `ended` is 0 when everything was closed in order, and 1 when a part could not be. */
 export async function startServer(
@@ -21,14 +19,4 @@ export async function startServer(
     },
   );
   return { lines: server.lines, ended, stop: server.stop };
-}
-
-/** Makes a new key in place of all others, on this machine's data folder; a service that runs on it takes it at once. */
-export async function resetServiceKey(config: Config): Promise<string> {
-  const storage = await openSqliteStorage({ dataDirectory: config.dataDirectory });
-  try {
-    return await new ServiceKeys({ storage, operatorKey: undefined }).reset(config.dataDirectory);
-  } finally {
-    await storage.close();
-  }
 }

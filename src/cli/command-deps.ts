@@ -1,4 +1,5 @@
 import type { ExecutorClient } from '../client/executor-client.ts';
+import type { KeyClient } from '../client/server-keys.ts';
 import type { Finding } from '../protocol/finding.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -35,7 +36,9 @@ export interface CommandDeps {
   namedServer(): { url: string | undefined; key: string | undefined };
   /** Starts a server; what is left out is as configured. */
   openServer(options: { host?: string; port?: number }): Promise<RunningServer>;
-  /** Makes a new key in place of all others; the plain key. */
+  /** The keys in the store of this machine. */
+  openKeys(): Promise<KeyClient>;
+  /** Makes a new key in place of all others of the operator; the plain key. */
   resetKey(): Promise<string>;
   diagnose(options: { online: boolean }): Promise<Finding[]>;
   openDemo(): Promise<Demo>;

@@ -35,6 +35,7 @@ const USAGE: ReadonlySet<ErrorCode> = new Set([
   'cursor_in_future',
   'truncated_before',
   'unauthenticated',
+  'forbidden',
   'origin_refused',
   'payload_too_large',
 ]);

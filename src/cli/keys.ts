@@ -1,19 +1,26 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import type { CommandDeps } from './command-deps.ts';
+import { keyCreateCommand } from './key-create.ts';
+import { keyRevokeCommand, keyRotateCommand } from './key-end.ts';
+import { keyListCommand } from './key-list.ts';
 
 export function keysCommand(deps: CommandDeps): Command {
   return new Command('keys')
-    .description('the key that opens the server of this data folder')
+    .description('the keys that open a server')
+    .addCommand(keyCreateCommand(deps))
+    .addCommand(keyListCommand(deps))
+    .addCommand(keyRevokeCommand(deps))
+    .addCommand(keyRotateCommand(deps))
     .addCommand(resetCommand(deps));
 }
 
 function resetCommand(deps: CommandDeps): Command {
   return new Command('reset')
-    .summary('make a new key in place of the old one')
+    .summary('make a new key in place of all those of the operator')
     .description(
-      'Makes a new key for the server of this data folder; the old one opens nothing any more. stdout holds the key\n' +
-        'alone. A key that the operator chose with CC_API_KEY stays as it is.',
+      'Makes a new key for the servers of this machine’s store; those of the operator (tenant local) open nothing any\n' +
+        'more, those of other tenants stay. stdout holds the key alone. CC_API_KEY stays as it is.',
     )
     .option('--json', 'print the key as JSON')
     .addHelpText('after', '\nExample:\n  cc-executor keys reset\n')

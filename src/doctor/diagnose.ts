@@ -6,6 +6,8 @@ import type { CredentialFound } from '../model-gateway/credential.ts';
 import { tryCredential } from '../model-gateway/try-credential.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Finding } from '../protocol/finding.ts';
+import type { LentWorkspaces } from '../protocol/lent-workspaces.ts';
+import { OPERATOR_TENANT } from '../protocol/tenant.ts';
 import { SCHEMA_VERSION } from '../storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
 import { checkLauncher, checkRunUser } from './check-launcher.ts';
@@ -19,7 +21,7 @@ export interface Examined {
   readonly upstream: string;
   readonly proxy: Parameters<typeof tryCredential>[0]['proxy'];
   readonly runUid: number;
-  readonly lentWorkspaces: Readonly<Record<string, string>>;
+  readonly lentWorkspaces: LentWorkspaces;
 }
 
 export interface DiagnoseOptions {
@@ -153,7 +155,10 @@ function isolation(): Omit<Finding, 'name'> {
 }
 
 function lentWorkspaces({ lentWorkspaces: lent }: Examined): Omit<Finding, 'name'>[] {
-  return Object.entries(lent).map(([name, path]) => {
+  const entries = Object.entries(lent).flatMap(([tenant, own]) =>
+    Object.entries(own).map(([name, path]) => [tenant === OPERATOR_TENANT ? name : `${name}@${tenant}`, path] as const),
+  );
+  return entries.map(([name, path]) => {
     try {
       accessSync(path, constants.R_OK | constants.X_OK);
       return { state: 'ok', detail: `${name} is ${path}` };

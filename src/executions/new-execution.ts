@@ -5,6 +5,7 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import { newId } from '../protocol/ids.ts';
+import { type LentWorkspaces, lentDirectory } from '../protocol/lent-workspaces.ts';
 import type { UsageLimits } from '../storage/quota.ts';
 import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
 import { sessionFolder, workspaceFolder } from './run-directories.ts';
@@ -30,7 +31,7 @@ export interface NewExecutionSettings {
   defaultModel: string;
   egress: EgressList;
   timeLimitMs: number;
-  lentWorkspaces: Readonly<Record<string, string>>;
+  lentWorkspaces: LentWorkspaces;
 }
 
 /**
@@ -130,7 +131,7 @@ async function resolveWorkspace(
   }
   if (workspace?.startsWith('lent:')) {
     const name = workspace.slice('lent:'.length);
-    const directory = Object.hasOwn(settings.lentWorkspaces, name) ? settings.lentWorkspaces[name] : undefined;
+    const directory = lentDirectory(settings.lentWorkspaces, caller.tenant, name);
     if (directory === undefined) throw badWorkspace(`there is no lent workspace ${name}`);
     await requireDirectory(directory);
     return { workspace, directory, fresh: false };

@@ -16,6 +16,18 @@ import {
   WorkspaceEntry,
   WrittenFile,
 } from './http-schemas.ts';
+import {
+  IssuedToken,
+  KeyLimits,
+  KeyList,
+  MadeKey,
+  NewKey,
+  Revocation,
+  Rotation,
+  ServiceKey,
+  TokenRequest,
+} from './key-schemas.ts';
+import { KEY_INPUT_TEXTS } from './key-texts.ts';
 import { Problem } from './problem.ts';
 import { OUTPUT_TEXTS, SCHEMA_TEXTS } from './schema-texts.ts';
 
@@ -25,7 +37,7 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema;
 type Direction = 'input' | 'output';
 
 const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>>> = {
-  input: { ExecutionRequest, InputBody },
+  input: { ExecutionRequest, InputBody, NewKey, KeyLimits, Rotation, TokenRequest, Revocation },
   output: {
     Execution,
     ExecutionState,
@@ -40,6 +52,10 @@ const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>
     WorkspaceEntry,
     WrittenFile,
     UnpackedArchive,
+    ServiceKey,
+    MadeKey,
+    KeyList,
+    IssuedToken,
     AuditEntry,
     AuditPage,
     HealthState,
@@ -59,6 +75,7 @@ const NO_NAMES = z.registry<{ id?: string }>();
 const TEXTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   ExecutionRequest: FIELD_TEXTS,
   InputBody: { text: 'What the user says next: 1 byte to 4 MiB of UTF-8.' },
+  ...KEY_INPUT_TEXTS,
   ...OUTPUT_TEXTS,
 };
 

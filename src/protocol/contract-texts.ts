@@ -119,6 +119,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   not_implemented: 'leave the field out',
   stale_writer: 'inside the service only: a late writer was refused',
   unauthenticated: 'give it as `Authorization: Bearer`, or as `x-api-key`',
+  forbidden: '`scope` names what is missing; use a key that has it',
   origin_refused: 'name the origin in `CC_ALLOWED_ORIGINS`',
   method_not_allowed: '`Allow` names those that it takes',
   request_timeout: 'headers, a JSON body, and every part of an upload have a time limit',

@@ -37,6 +37,7 @@ export const ERRORS = {
   too_many: { http: 429, rpc: 1021, retryable: true, title: 'There are too many of these at once' },
   quota_exceeded: { http: 429, rpc: 1030, retryable: true, title: 'A daily limit is used up' },
   not_running: { http: 503, rpc: 1022, retryable: true, title: 'The service does not answer' },
+  forbidden: { http: 403, rpc: 1024, retryable: false, title: 'The key may not do this' },
   address_unusable: { http: 503, rpc: 1023, retryable: false, title: 'The service cannot listen at that address' },
 } as const satisfies Record<string, { http: number; rpc: number; retryable: boolean; title: string }>;
 
@@ -55,6 +56,7 @@ export interface ErrorData {
   firstSeq?: number;
   lastSeq?: number;
   state?: string;
+  scope?: string;
 }
 
 /**

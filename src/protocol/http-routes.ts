@@ -4,9 +4,9 @@ import type { ErrorCode } from './errors.ts';
 import { Execution } from './execution.ts';
 import { ExecutionRequest } from './execution-request.ts';
 import { HealthDetail, HealthState } from './health.ts';
+import type { HttpRoute } from './http-route.ts';
 import {
   AuditQuery,
-  Cursor,
   EventPage,
   EventsQuery,
   ExecuteQuery,
@@ -18,55 +18,12 @@ import {
   Welcome,
   WrittenFile,
 } from './http-schemas.ts';
+import { KEY_ROUTES } from './key-routes.ts';
 
 /** Any text: one that is no id of an execution is `not_found`, like an id that nothing has. */
 const ExecutionId = z.string().min(1).max(200);
 const WorkspaceId = z.string().min(1).max(200);
 const FilePath = z.string().max(4096);
-
-/** What a body is: a schema of JSON, or bytes of a media type. */
-export type Body = { json: z.ZodType } | { media: string };
-
-export interface HttpRoute {
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** As in OpenAPI; `{path}` as the last part takes slashes too. */
-  path: string;
-  summary: string;
-  /** Path parameters. */
-  params?: z.ZodObject;
-  query?: z.ZodObject;
-  headers?: readonly HeaderName[];
-  body?: Body;
-  /** What is answered, by status; `undefined` for no body. The same status may have several kinds of body. */
-  responses: Readonly<Record<number, readonly Body[]>>;
-  /** Beside those that any route may give, `ANY_ROUTE`. */
-  errors: readonly ErrorCode[];
-  /** Whether it answers without a key. */
-  open?: true;
-}
-
-export const HEADERS = {
-  'idempotency-key': {
-    schema: z.string().min(1).max(255),
-    text: 'The same key with the same request returns the execution of the first time.',
-  },
-  'last-event-id': {
-    schema: Cursor,
-    text: 'For an event stream: the id of the last event received. Wins over `after`.',
-  },
-} as const;
-export type HeaderName = keyof typeof HEADERS;
-
-/** What any route with a key may answer. */
-export const ANY_ROUTE = [
-  'invalid_request',
-  'unauthenticated',
-  'origin_refused',
-  'request_timeout',
-  'too_many',
-  'internal',
-  'storage_unavailable',
-] as const satisfies readonly ErrorCode[];
 
 const EVENT_STREAM = { media: 'text/event-stream' };
 const STARTING = [
@@ -89,6 +46,7 @@ function control(action: 'pause' | 'resume' | 'cancel', summary: string) {
     method: 'POST',
     path: `/v1/executions/{executionId}/${action}`,
     summary,
+    access: 'executions:write',
     params: byId,
     responses: { 200: [{ json: Execution }] },
     errors: ['not_found', 'conflict'],
@@ -101,6 +59,7 @@ export const HTTP_ROUTES = {
     method: 'POST',
     path: '/v1/execute',
     summary: 'Run a task and wait for its end, or follow its events as an event stream',
+    access: 'executions:write',
     query: ExecuteQuery,
     headers: ['idempotency-key'],
     body: { json: ExecutionRequest },
@@ -111,6 +70,7 @@ export const HTTP_ROUTES = {
     method: 'POST',
     path: '/v1/executions',
     summary: 'Accept a task; when this answers, it is stored',
+    access: 'executions:write',
     headers: ['idempotency-key'],
     body: { json: ExecutionRequest },
     responses: { 202: [{ json: Execution }] },
@@ -120,6 +80,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/executions',
     summary: 'List executions, newest first',
+    access: 'executions:read',
     query: ListQuery,
     responses: { 200: [{ json: ExecutionPage }] },
     errors: [],
@@ -128,6 +89,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/executions/{executionId}',
     summary: 'Read an execution as it is now',
+    access: 'executions:read',
     params: byId,
     responses: { 200: [{ json: Execution }] },
     errors: ['not_found'],
@@ -136,6 +98,7 @@ export const HTTP_ROUTES = {
     method: 'DELETE',
     path: '/v1/executions/{executionId}',
     summary: 'Remove a finished execution, its event log and its fresh workspace',
+    access: 'executions:write',
     params: byId,
     responses: { 204: [] },
     errors: ['not_found', 'conflict'],
@@ -144,6 +107,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/executions/{executionId}/events',
     summary: 'Read events after a cursor: a page, a long poll, or an event stream',
+    access: 'executions:read',
     params: byId,
     query: EventsQuery,
     headers: ['last-event-id'],
@@ -154,6 +118,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/executions/{executionId}/output',
     summary: 'Read the text of the assistant so far',
+    access: 'executions:read',
     params: byId,
     responses: { 200: [{ media: 'text/plain' }] },
     errors: ['not_found'],
@@ -168,6 +133,7 @@ export const HTTP_ROUTES = {
     method: 'POST',
     path: '/v1/executions/{executionId}/input',
     summary: 'Add a user turn that runs after the current one',
+    access: 'executions:write',
     params: byId,
     body: { json: InputBody },
     responses: { 200: [{ json: Execution }] },
@@ -177,6 +143,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/workspaces/{name}/files/{path}',
     summary: 'Read a file of a workspace, or list a folder of it',
+    access: 'workspaces:read',
     params: byFile,
     responses: { 200: [{ json: Listing }, { media: 'application/octet-stream' }] },
     errors: ['not_found', 'conflict'],
@@ -185,6 +152,7 @@ export const HTTP_ROUTES = {
     method: 'PUT',
     path: '/v1/workspaces/{name}/files/{path}',
     summary: 'Write a file of a workspace; folders on the way and the workspace itself are made',
+    access: 'workspaces:write',
     params: byFile,
     body: { media: '*/*' },
     responses: { 200: [{ json: WrittenFile }], 201: [{ json: WrittenFile }] },
@@ -194,6 +162,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/workspaces/{name}/archive',
     summary: 'Read a whole workspace as a tar archive',
+    access: 'workspaces:read',
     params: byWorkspace,
     responses: { 200: [{ media: 'application/x-tar' }] },
     errors: ['not_found'],
@@ -202,6 +171,7 @@ export const HTTP_ROUTES = {
     method: 'PUT',
     path: '/v1/workspaces/{name}/archive',
     summary: 'Unpack a tar archive into a workspace; the workspace is made when there is none',
+    access: 'workspaces:write',
     params: byWorkspace,
     body: { media: 'application/x-tar' },
     responses: { 200: [{ json: UnpackedArchive }] },
@@ -211,6 +181,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/audit',
     summary: 'Read the audit log after an entry: a page, or as NDJSON all that is there',
+    access: 'admin',
     query: AuditQuery,
     responses: { 200: [{ json: AuditPage }, { media: 'application/x-ndjson' }] },
     errors: [],
@@ -219,41 +190,43 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/health',
     summary: 'How the service is, for people; with a key, in detail',
+    access: 'open',
     responses: { 200: [{ json: HealthState }, { json: HealthDetail }] },
     errors: [],
-    open: true,
   },
   live: {
     method: 'GET',
     path: '/health/live',
     summary: 'Whether the process answers',
+    access: 'open',
     responses: { 200: [{ json: HealthState }] },
     errors: [],
-    open: true,
   },
   ready: {
     method: 'GET',
     path: '/health/ready',
     summary: 'Whether the service takes work; 503 while it drains or is broken',
+    access: 'open',
     responses: {
       200: [{ json: HealthState }, { json: HealthDetail }],
       503: [{ json: HealthState }, { json: HealthDetail }],
     },
     errors: [],
-    open: true,
   },
   root: {
     method: 'GET',
     path: '/',
     summary: 'What this is, and where everything else is',
+    access: 'open',
     responses: { 200: [{ json: Welcome }] },
     errors: [],
-    open: true,
   },
+  ...KEY_ROUTES,
   openapi: {
     method: 'GET',
     path: '/v1/openapi.json',
     summary: 'This interface as an OpenAPI 3.1 document',
+    access: 'any',
     responses: { 200: [{ media: 'application/json' }] },
     errors: [],
   },
@@ -261,6 +234,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/v1/openrpc.json',
     summary: 'The WebSocket interface as an OpenRPC document',
+    access: 'any',
     responses: { 200: [{ media: 'application/json' }] },
     errors: [],
   },
@@ -268,6 +242,7 @@ export const HTTP_ROUTES = {
     method: 'GET',
     path: '/docs',
     summary: 'Both interfaces, for people',
+    access: 'any',
     responses: { 200: [{ media: 'text/html' }] },
     errors: [],
   },

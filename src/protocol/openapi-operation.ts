@@ -3,9 +3,11 @@ import { type JsonSchema, refTo, schemaOf } from './component-schemas.ts';
 import { ERROR_TEXTS } from './contract-texts.ts';
 import { ERRORS, type ErrorCode } from './errors.ts';
 import { HealthDetail } from './health.ts';
-import { ANY_ROUTE, type Body, HEADERS, HTTP_ROUTES, type HttpRoute, type RouteName } from './http-routes.ts';
+import { ANY_ROUTE, type Body, HEADERS, type HttpRoute } from './http-route.ts';
+import { HTTP_ROUTES, type RouteName } from './http-routes.ts';
 import { MAX_BODY_BYTES } from './http-schemas.ts';
 import { EVENT_STREAM_TEXT, PARAMETER_TEXTS, ROUTE_TEXTS, STATUS_TEXTS } from './route-texts.ts';
+import { isScope } from './scopes.ts';
 
 export interface Parameter {
   name: string;
@@ -47,7 +49,7 @@ export function operation(name: RouteName): Operation {
     tags: [tag(route.path)],
     summary: route.summary,
     ...(description === undefined ? {} : { description }),
-    ...(route.open === true ? { security: takesKey(route) ? [{}, { bearerAuth: [] }, { apiKey: [] }] : [] } : {}),
+    ...security(route),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
     responses: { ...answers(route), ...refusals(route) },
@@ -56,11 +58,25 @@ export function operation(name: RouteName): Operation {
 
 /** The codes that a route may refuse with. */
 export function errorsOf(route: HttpRoute): ErrorCode[] {
-  return [...new Set([...(route.open === true ? OPEN_ROUTE : ANY_ROUTE), ...route.errors])];
+  const { access, errors } = route;
+  if (access === 'open') return [...new Set([...OPEN_ROUTE, ...errors])];
+  return [...new Set([...ANY_ROUTE, ...(isScope(access) ? (['forbidden'] as const) : []), ...errors])];
+}
+
+/**
+ * Nothing where it is as the document says of all. Behind a scheme stand the scopes that are needed: names of roles, for
+ * schemes that are not OAuth (https://spec.openapis.org/oas/v3.1.1#security-requirement-object).
+ */
+function security(route: HttpRoute): { security?: Record<string, string[]>[] } {
+  const { access } = route;
+  if (isScope(access)) return { security: [{ bearerAuth: [access] }, { apiKey: [access] }] };
+  if (access === 'any') return {};
+  return { security: takesKey(route) ? [{}, { bearerAuth: [] }, { apiKey: [] }] : [] };
 }
 
 function tag(path: string): string {
   if (path.startsWith('/v1/exec')) return 'executions';
+  if (path.startsWith('/v1/keys') || path.startsWith('/v1/auth')) return 'keys';
   return path.startsWith('/v1/workspaces') ? 'workspaces' : 'service';
 }
 

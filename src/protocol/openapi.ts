@@ -1,5 +1,6 @@
 import { componentSchemas, type JsonSchema } from './component-schemas.ts';
-import { HTTP_ROUTES, type HttpRoute, type RouteName } from './http-routes.ts';
+import type { HttpRoute } from './http-route.ts';
+import { HTTP_ROUTES, type RouteName } from './http-routes.ts';
 import { type Operation, operation } from './openapi-operation.ts';
 import { OPENAPI_TEXT } from './route-texts.ts';
 
@@ -41,6 +42,7 @@ export function openApi(version: string): OpenApi {
     tags: [
       { name: 'executions', description: 'Starting, following and steering runs.' },
       { name: 'workspaces', description: 'The files that runs work on.' },
+      { name: 'keys', description: 'What opens the service.' },
       { name: 'service', description: 'The service itself.' },
     ],
     paths: paths(),
@@ -48,8 +50,12 @@ export function openApi(version: string): OpenApi {
       schemas: withoutUnbuilt(componentSchemas()),
       headers: HEADERS,
       securitySchemes: {
-        bearerAuth: { type: 'http', scheme: 'bearer', description: 'The key of the service.' },
-        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: 'The key of the service.' },
+        bearerAuth: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'A key or a token; the scope stands with each operation.',
+        },
+        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: 'The same, in a header of its own.' },
       },
     },
   };

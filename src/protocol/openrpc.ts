@@ -12,6 +12,7 @@ import {
   RPC_NOTIFICATIONS,
   type RpcMethod,
 } from './rpc-methods.ts';
+import { isScope, type Scope } from './scopes.ts';
 
 export interface Descriptor {
   name: string;
@@ -24,6 +25,8 @@ export interface OpenRpcMethod {
   name: MethodName;
   summary: string;
   paramStructure: 'either';
+  /** The scope that it needs; none where any key will do. */
+  'x-scope'?: Scope;
   params: Descriptor[];
   result: { name: string; schema: JsonSchema };
   errors: { $ref: string }[];
@@ -67,14 +70,16 @@ export function openRpc(version: string): OpenRpc {
 }
 
 function method(name: MethodName): OpenRpcMethod {
-  const { summary, params, result, errors: own }: RpcMethod = RPC_METHODS[name];
+  const { summary, access, params, result, errors: own }: RpcMethod = RPC_METHODS[name];
+  const forbidden = isScope(access) ? ['forbidden'] : [];
   return {
     name,
     summary,
     paramStructure: 'either',
+    ...(isScope(access) ? { 'x-scope': access } : {}),
     params: descriptors(params),
     result: { name: 'result', schema: schemaOf(result, 'output') },
-    errors: [...new Set([...Object.keys(OWN_ERRORS), ...ANY_METHOD, ...own])].map((code) => ({
+    errors: [...new Set([...Object.keys(OWN_ERRORS), ...ANY_METHOD, ...forbidden, ...own])].map((code) => ({
       $ref: `#/components/errors/${code}`,
     })),
   };

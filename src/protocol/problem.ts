@@ -18,5 +18,6 @@ export const Problem = z.object({
   firstSeq: z.int().optional(),
   lastSeq: z.int().optional(),
   state: z.string().optional(),
+  scope: z.string().optional(),
 });
 export type Problem = z.infer<typeof Problem>;

@@ -11,7 +11,9 @@ export const PARAMETER_TEXTS: Readonly<Record<string, string>> = {
   limit: 'How many at most.',
   cursor: 'The `nextCursor` of the page before.',
   after: 'The `seq` after which to go on; 0 for the whole log.',
-  key: 'The key of the service.',
+  key: 'The key, or a token.',
+  keyId: 'The `id` of a key. What is no id of one is `not_found`.',
+  tenant: 'Only those of this tenant; another than that of the caller is for the operator.',
   action: 'As the routes of these names.',
   text: 'What the user says next: 1 byte to 4 MiB of UTF-8.',
   waitMs: 'How long to wait, in ms, when there is nothing to answer with yet.',
@@ -43,6 +45,14 @@ export const ROUTE_TEXTS: Readonly<Partial<Record<RouteName, string>>> = {
   writeFile:
     'The body is the content, whatever its content type. 201 when the file is new. The `path` takes slashes, for which ' +
     'OpenAPI has no word: send each of its parts percent-encoded, and the slashes between them as they are.',
+  createKey:
+    'The key of a token makes none: a token is short-lived, and what it made would not be. There are at most 1,000 keys ' +
+    'of a tenant, and 10,000 in all.',
+  revokeKey: 'Revoking one that is revoked is harmless.',
+  issueToken: 'Asked for with a key, not with a token.',
+  revokeToken: 'Revoking one that is revoked is harmless. It is remembered until the token would have ended by itself.',
+  health: 'In detail for the operator: a key of the tenant `local` with the scope `admin`.',
+  ready: 'In detail for the operator.',
   readAudit:
     'For the operator: entries of all tenants. With `Accept: application/x-ndjson` each entry is one line, as it is ' +
     'stored, up to the newest one; `limit` has no meaning then.',
@@ -69,7 +79,9 @@ export const EVENT_STREAM_TEXT =
 
 export const OPENAPI_TEXT = `Runs the \`claude\` program as a supervised subprocess, with a numbered event log for every execution.
 
-**Keys.** Every path needs one, except \`/\` and those under \`/health\`: \`Authorization: Bearer KEY\`, or \`x-api-key: KEY\`.
+**Keys.** Every path needs a key or a token of it, except \`/\` and those under \`/health\`: \`Authorization: Bearer KEY\`,
+or \`x-api-key: KEY\`, never in the URL. What a key lacks the scope for is 403 \`forbidden\`; what belongs to another
+tenant is 404.
 
 **Errors.** A refusal is \`application/problem+json\` (RFC 9457). Programs act on \`code\`; \`errors\` names wrong fields.
 A run that fails is no error: it is an execution with an \`outcome\`. A path answers 405 to the methods it does not take.
@@ -87,8 +99,9 @@ The WebSocket at \`/v1/ws\` does the same by JSON-RPC; \`/v1/openrpc.json\` desc
 
 export const OPENRPC_TEXT = `JSON-RPC 2.0 over a WebSocket at \`/v1/ws\` (also \`/ws\`): text frames, batches, notifications.
 
-**Key.** In \`Authorization: Bearer\` or \`x-api-key\` of the opening request; or as the subprotocol
-\`cc-executor.key.KEY\` offered beside \`cc-executor.v1\`; or by \`authenticate\` as the first call, within 5 s.
+**Key** or token: in \`Authorization: Bearer\` or \`x-api-key\` of the opening request; or as the subprotocol
+\`cc-executor.key.KEY\` or \`bearer.TOKEN\` offered beside \`cc-executor.v1\`; or by \`authenticate\` as the first call,
+within 5 s. A connection whose key or token has ended is closed; \`authenticate\` with a fresh one of the same tenant keeps it.
 
 **Events** of an execution arrive as \`event\` notifications after \`execute\` or \`subscribe\` is answered.
 \`x-notifications\` are what the service sends by itself, \`x-close-codes\` why it closes.

@@ -4,6 +4,7 @@ import { ExecutionEvent } from './events.ts';
 import { Execution } from './execution.ts';
 import { ExecutionRequest, TurnText } from './execution-request.ts';
 import { Cursor, ExecutionPage, ListQuery, MAX_BODY_BYTES } from './http-schemas.ts';
+import type { Access } from './scopes.ts';
 
 /** Any text: one that is no id of an execution is `not_found`. */
 const ExecutionId = z.string().min(1).max(200);
@@ -13,6 +14,8 @@ export const MAX_FRAME_BYTES = MAX_BODY_BYTES;
 
 export interface RpcMethod {
   summary: string;
+  /** What it asks of its caller. */
+  access: Access;
   /** An object by name; by position, the values stand in the order of its fields. */
   params: z.ZodObject;
   result: z.ZodType;
@@ -31,13 +34,16 @@ export const ANY_METHOD = [
 /** Every method that a client may call over the WebSocket. */
 export const RPC_METHODS = {
   authenticate: {
-    summary: 'Present the key, where neither a header nor a subprotocol did; the first call of its connection',
-    params: z.strictObject({ key: z.string().min(1).max(4096) }),
+    summary:
+      'Present the key or token, where neither a header nor a subprotocol did; later, a fresh one of the same tenant',
+    access: 'open',
+    params: z.strictObject({ key: z.string().min(1).max(8192) }),
     result: z.object({ authenticated: z.literal(true) }),
-    errors: ['too_many'],
+    errors: ['conflict', 'too_many'],
   },
   execute: {
     summary: 'Accept a task and subscribe to its events from the first; when this answers, it is stored',
+    access: 'executions:write',
     params: ExecutionRequest,
     result: Execution,
     errors: [
@@ -52,48 +58,56 @@ export const RPC_METHODS = {
   },
   subscribe: {
     summary: 'Receive the events after a cursor, those to come included, as `event` notifications',
+    access: 'executions:read',
     params: z.strictObject({ executionId: ExecutionId, after: Cursor.default(0) }),
     result: z.object({ executionId: z.string(), after: Cursor }),
     errors: ['not_found', 'conflict', 'cursor_in_future', 'truncated_before', 'too_many'],
   },
   unsubscribe: {
     summary: 'Receive no more events of an execution; `lastSeq` is the last one sent',
+    access: 'executions:read',
     params: z.strictObject({ executionId: ExecutionId }),
     result: z.object({ executionId: z.string(), lastSeq: Cursor }),
     errors: ['not_found'],
   },
   control: {
     summary: 'Pause, resume or cancel an execution',
+    access: 'executions:write',
     params: z.strictObject({ executionId: ExecutionId, action: z.enum(['pause', 'resume', 'cancel']) }),
     result: Execution,
     errors: ['not_found', 'conflict'],
   },
   input: {
     summary: 'Add a user turn that runs after the current one',
+    access: 'executions:write',
     params: z.strictObject({ executionId: ExecutionId, text: TurnText }),
     result: Execution,
     errors: ['not_found', 'conflict', 'quota_exceeded'],
   },
   'executions.get': {
     summary: 'Read an execution as it is now',
+    access: 'executions:read',
     params: z.strictObject({ executionId: ExecutionId }),
     result: Execution,
     errors: ['not_found'],
   },
   'executions.list': {
     summary: 'List executions, newest first',
+    access: 'executions:read',
     params: ListQuery,
     result: ExecutionPage,
     errors: [],
   },
   'rpc.discover': {
     summary: 'Read this interface as an OpenRPC document',
+    access: 'any',
     params: z.strictObject({}),
     result: z.record(z.string(), z.unknown()),
     errors: [],
   },
   ping: {
     summary: 'Have the service answer',
+    access: 'any',
     params: z.strictObject({}),
     result: z.object({ time: z.string() }),
     errors: [],
@@ -108,6 +122,7 @@ export const CLOSE_REASONS = [
   'too_slow',
   'going_away',
   'deleted',
+  'unauthenticated',
   'storage_unavailable',
   'internal',
 ] as const;
@@ -132,7 +147,7 @@ export const CLOSE_CODES = {
   tooBig: { code: 1009, text: 'a frame is longer than is taken' },
   failed: { code: 1011, text: 'the service could not check the key; connect again' },
   wrongKeys: { code: 4430, text: 'too many wrong keys came from this address; try again in a minute' },
-  unauthenticated: { code: 4401, text: 'a valid key is needed' },
+  unauthenticated: { code: 4401, text: 'a valid key is needed, or the one of this connection has ended' },
   origin: { code: 4403, text: 'pages of this origin may not connect' },
   slowToAuthenticate: { code: 4408, text: 'no key was presented in time' },
   tooSlow: { code: 4429, text: 'the client reads too slowly; connect again and go on after your last seq' },

@@ -11,6 +11,7 @@ import type {
   WorkspaceEntry,
   WrittenFile,
 } from './http-schemas.ts';
+import { KEY_OUTPUT_TEXTS, KEY_SCHEMA_TEXTS } from './key-texts.ts';
 import type { Problem } from './problem.ts';
 
 /** What each named schema is. */
@@ -30,11 +31,12 @@ export const SCHEMA_TEXTS: Readonly<Record<string, string>> = {
   WorkspaceEntry: 'A file or folder of a workspace.',
   WrittenFile: 'A file as it was written.',
   UnpackedArchive: 'What an archive held.',
+  ...KEY_SCHEMA_TEXTS,
   AuditEntry:
     'Who did what, once. Its stored text is one line of the export; `former` is the SHA-256 of the line before.',
   AuditPage: 'Entries of the audit log, in order.',
   HealthState: 'How the service is.',
-  HealthDetail: 'How the service is, and each thing that it depends on; told to those with a key.',
+  HealthDetail: 'How the service is, and each thing that it depends on; told to the operator.',
   Welcome: 'Where everything is.',
   Problem: 'A refusal (RFC 9457). `code` is what programs act on.',
 };
@@ -116,6 +118,7 @@ export const OUTPUT_TEXTS = {
   },
   WrittenFile: { path: 'From the root of the workspace.', size: 'In bytes.' },
   UnpackedArchive: { files: 'How many files.', directories: 'How many folders.', bytes: 'All files together.' },
+  ...KEY_OUTPUT_TEXTS,
   AuditEntry: {
     seq: '1, 2, 3 … without gaps.',
     time: 'When it was asked for.',
@@ -167,6 +170,7 @@ export const OUTPUT_TEXTS = {
     firstSeq: 'With `truncated_before`: the first event still kept.',
     lastSeq: 'With `cursor_in_future`: the newest event.',
     state: 'With `conflict`: the state that does not allow it.',
+    scope: 'With `forbidden`: the scope that is missing.',
   },
 } as const satisfies {
   Execution: Record<keyof Execution, string>;

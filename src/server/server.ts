@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { keyFile, ServiceKeys } from '../auth/service-keys.ts';
+import { keyFile } from '../auth/key-file.ts';
 import { WrongKeys } from '../auth/wrong-keys.ts';
 import type { Config } from '../config.ts';
 import { auditedExecutions } from '../executions/audited-executions.ts';
@@ -12,11 +12,13 @@ import { newId } from '../protocol/ids.ts';
 import { openApi } from '../protocol/openapi.ts';
 import { openRpc } from '../protocol/openrpc.ts';
 import { createService } from '../service.ts';
+import { openDoorProblem } from '../setting-conflicts.ts';
 import type { Door } from '../transport/door.ts';
 import { createHttpDoor } from '../transport/http/http-door.ts';
 import { registerWebSocket } from '../transport/websocket/plugin.ts';
 import { createWorkspaces } from '../workspaces/workspaces.ts';
 import { healthOf } from './health.ts';
+import { openCallers } from './open-callers.ts';
 import { writeServerFile } from './server-file.ts';
 import { shutDown } from './shut-down.ts';
 import { endingLine, startupLines } from './startup-lines.ts';
@@ -45,20 +47,23 @@ export interface Server {
  */
 export async function openServer(config: Config, options: { logger: Logger; version: string }): Promise<Server> {
   const { logger, version } = options;
+  const exposed = config.auth.on ? undefined : openDoorProblem(config.server.host);
+  if (exposed !== undefined) throw new ServiceError('address_unusable', exposed);
   // What others may have run here reaches nothing unless the operator says so.
   const service = await createService({ ...config, egress: config.egress ?? [] }, { logger });
   const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
   let begun = false;
   let app: FastifyInstance | undefined;
   try {
-    const keys = new ServiceKeys({ storage: service.storage, operatorKey: config.apiKey });
+    const { callers, keys } = await openCallers(config, { storage: service.storage, logger });
     const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
     const door: Door = {
       executions: auditedExecutions(service.executions, service.audit),
       audit: service.audit,
       readAudit: (options) => service.storage.readAudit(options),
       workspaces: createWorkspaces(workspacesOptions(config)),
-      keys,
+      callers,
+      keyStorage: service.storage,
       wrongKeys: new WrongKeys({
         limit: config.wrongKeyLimit,
         share: service.storage.countWrongKey?.bind(service.storage),
@@ -78,6 +83,7 @@ export async function openServer(config: Config, options: { logger: Logger; vers
         phase: () => (draining.signal.aborted ? 'draining' : begun ? 'open' : 'starting'),
       }),
       allowedOrigins: config.server.allowedOrigins,
+      open: !config.auth.on,
       draining: draining.signal,
       drainMs: config.server.drainMs,
       closing: closing.signal,

@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import { isLoopbackHost } from '../loopback.ts';
 import type { Service } from '../service.ts';
 
 interface Started {
@@ -30,7 +31,7 @@ export function startupLines({ service, config, url, version, firstKey, keyFile 
     '  isolation   L1: a run can read what its user can read; see docs/security.md',
     `  runs        ${config.maxConcurrent} at once, ${config.queueLimit} may wait`,
     `  key         ${keyText({ config, firstKey, keyFile })}`,
-    ...(loopback(config.server.host) ? [] : ['', NOT_LOOPBACK]),
+    ...(isLoopbackHost(config.server.host) ? [] : ['', NOT_LOOPBACK]),
     '',
     'Try it:',
     `  curl ${url}/v1/execute -H "Authorization: Bearer ${shownKey({ config, firstKey, keyFile })}" \\`,
@@ -55,6 +56,8 @@ const ROLES = { all: 'an API and a worker', api: 'an API', worker: 'a worker' } 
 type Key = Pick<Started, 'config' | 'firstKey' | 'keyFile'>;
 
 function keyText({ config, firstKey, keyFile }: Key): string {
+  if (!config.auth.on)
+    return 'NONE IS ASKED FOR (CC_AUTH=off): every program and user of this machine may run commands';
   if (config.apiKey !== undefined) return 'the one in CC_API_KEY';
   if (firstKey === undefined) return `made at the first start, kept in ${keyFile}; a new one: cc-executor keys reset`;
   return `${firstKey}\n              shown this once; this machine's command line finds it in ${keyFile}`;
@@ -63,10 +66,6 @@ function keyText({ config, firstKey, keyFile }: Key): string {
 function shownKey({ config, firstKey, keyFile }: Key): string {
   if (config.apiKey !== undefined) return '$CC_API_KEY';
   return firstKey ?? `$(cat ${keyFile})`;
-}
-
-function loopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 /** What the operator is told when the service is asked to end. */

@@ -2,9 +2,10 @@ import type { AuditDraft, AuditSlice } from '../protocol/audit.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
+import type { KeyStorage } from './key-storage.ts';
 import type { Quota } from './quota.ts';
 
-/** Who owns a record. Everything is kept under `local` until callers have tenants. */
+/** Who owns a record; see `TenantName` in src/protocol/tenant.ts. */
 export type Tenant = string;
 
 /** An execution as it is stored: what callers see, and what the service needs beside it. */
@@ -121,21 +122,12 @@ export interface RetentionReport extends Removal {
   cutLogs: string[];
 }
 
-/** A service API key as it is kept: the key itself is known to its holder alone. */
-export interface KeyRecord {
-  /** The part of the key that names it. */
-  id: string;
-  /** SHA-256 of the whole key, in hex. */
-  sha256: string;
-  createdAt: string;
-}
-
 /**
  * Where executions, event logs and sessions are kept. Two adapters pass one conformance suite. Every method is
  * atomic and durable when its promise resolves. All of them throw `ServiceError`:
  * `storage_unavailable` (disk full, read-only, gone), `not_found`, `stale_writer`.
  */
-export interface Storage {
+export interface Storage extends KeyStorage {
   /**
    * Stores a new execution with its first event, and the session it belongs to. With an idempotency key that the
    * tenant has used before, stores nothing and returns the record of that time.
@@ -185,12 +177,6 @@ export interface Storage {
   /** Announces this service instance; it counts as alive until the process ends or `close` is called. */
   registerInstance(instanceId: string): Promise<void>;
   instanceAlive(instanceId: string): Promise<boolean>;
-
-  /** Keeps a key if there is none yet; returns whether it is kept. Of several callers at once, one succeeds. */
-  addFirstKey(key: KeyRecord): Promise<boolean>;
-  /** Keeps this key and no other. */
-  replaceKeys(key: KeyRecord): Promise<void>;
-  getKey(id: string): Promise<KeyRecord | undefined>;
 
   /**
    * Adds entries to the audit log, all or none, after all that are there. A batch whose fate nobody knows may be given

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { ServiceError } from '../protocol/errors.ts';
 import { WorkspaceName } from '../protocol/execution-request.ts';
 import type { Listing, UnpackedArchive, WrittenFile } from '../protocol/http-schemas.ts';
+import { type LentWorkspaces, lentDirectory } from '../protocol/lent-workspaces.ts';
 import type { Directory } from './directory.ts';
 import { descend, openChild, openRoot, statEntry } from './directory.ts';
 import { errnoOf, fileError, notAFile, refusal, shortened } from './file-error.ts';
@@ -23,8 +24,8 @@ const UPLOAD_IDLE_MS = 30_000;
 export interface WorkspacesOptions {
   /** The directory of a fresh or named workspace, whether it exists or not. */
   folderOf(tenant: string, name: string): string;
-  /** The directories of `lent:name`, by name. */
-  lent: Readonly<Record<string, string>>;
+  /** The directories of `lent:name`. */
+  lent: LentWorkspaces;
   /** The most bytes that one workspace may hold after an upload. */
   quotaBytes: number;
   /** Who owns what is written into fresh and named workspaces; undefined where the service runs as that user itself. */
@@ -117,8 +118,7 @@ interface Location {
 function locate({ lent, folderOf }: WorkspacesOptions, tenant: string, name: string): Location {
   if (!WorkspaceName.safeParse(name).success) throw noWorkspace(name);
   if (!name.startsWith('lent:')) return { name, path: folderOf(tenant, name), lent: false };
-  const key = name.slice('lent:'.length);
-  const path = Object.hasOwn(lent, key) ? lent[key] : undefined;
+  const path = lentDirectory(lent, tenant, name.slice('lent:'.length));
   if (path === undefined) throw noWorkspace(name);
   return { name, path, lent: true };
 }

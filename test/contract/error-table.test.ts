@@ -31,6 +31,7 @@ test('the numbers of the error table are what clients were told', () => {
     quota_exceeded: [429, 1030],
     not_running: [503, 1022],
     address_unusable: [503, 1023],
+    forbidden: [403, 1024],
   });
 });
 

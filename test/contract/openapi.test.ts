@@ -4,8 +4,10 @@ import { expect, test } from 'vitest';
 import { EXECUTION_EXAMPLE, PROBLEM_EXAMPLE, REQUEST_EXAMPLE } from '../../src/protocol/contract-examples.ts';
 import { ERRORS } from '../../src/protocol/errors.ts';
 import { ExecutionRequest } from '../../src/protocol/execution-request.ts';
-import { ANY_ROUTE, HTTP_ROUTES, type HttpRoute } from '../../src/protocol/http-routes.ts';
+import { ANY_ROUTE, type HttpRoute } from '../../src/protocol/http-route.ts';
+import { HTTP_ROUTES } from '../../src/protocol/http-routes.ts';
 import { type OpenApi, openApi } from '../../src/protocol/openapi.ts';
+import { isScope } from '../../src/protocol/scopes.ts';
 
 const document = openApi('1.2.3');
 const routes: [string, HttpRoute][] = Object.entries(HTTP_ROUTES);
@@ -58,7 +60,7 @@ test('every route is one operation, named like the route', () => {
 test.each(routes)('%s stands with its path, its method and every status that it can answer', (name, route) => {
   const { responses } = operationOf(name);
   expect(document.paths[route.path]?.[route.method.toLowerCase()]?.operationId).toBe(name);
-  const refused = [...route.errors, ...(route.open === true ? [] : ANY_ROUTE), 'internal' as const];
+  const refused = [...route.errors, ...(route.access === 'open' ? [] : ANY_ROUTE), 'internal' as const];
   const statuses = [...Object.keys(route.responses), ...refused.map((code) => String(ERRORS[code].http))];
   expect(Object.keys(responses)).toEqual(expect.arrayContaining(statuses));
   for (const code of refused) {
@@ -86,13 +88,16 @@ test.each(routes)(
   },
 );
 
-test('a key is asked for where the service asks for one, and is optional where it makes an answer longer', () => {
+test('a key is asked for with the scope that it needs, and is optional where it makes an answer longer', () => {
   expect(document.security).toEqual([{ bearerAuth: [] }, { apiKey: [] }]);
   const own = Object.fromEntries(
     operations.flatMap(({ operationId, security }) => (security === undefined ? [] : [[operationId, security]])),
   );
   const optional = [{}, { bearerAuth: [] }, { apiKey: [] }];
-  expect(own).toEqual({ health: optional, live: [], ready: optional, root: [] });
+  const scoped = routes.flatMap(([name, { access }]) =>
+    isScope(access) ? [[name, [{ bearerAuth: [access] }, { apiKey: [access] }]]] : [],
+  );
+  expect(own).toEqual({ ...Object.fromEntries(scoped), health: optional, live: [], ready: optional, root: [] });
 });
 
 test('the headers that a client acts on are told: where the execution is, and when to try again', () => {

@@ -53,6 +53,7 @@ test('an error says what programs act on: the code and whether to try again', ()
     'firstSeq',
     'lastSeq',
     'state',
+    'scope',
   ]);
 });
 

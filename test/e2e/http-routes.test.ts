@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RouteName } from '../../src/protocol/http-routes.ts';
 import { type BuiltServer, builtServer } from '../support/built-server.ts';
-import { eventsIn } from '../support/server.ts';
+import { callsTo, eventsIn } from '../support/server.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -151,6 +151,64 @@ const ROUTES = {
   },
   root: async ({ url }) => {
     expect(await (await fetch(url)).json()).toMatchObject({ name: 'cc-executor', docs: '/docs' });
+  },
+  createKey: async ({ url, call }) => {
+    const wanted = { name: 'reader', scopes: ['executions:read'], limits: { concurrentRuns: 2 } };
+    const response = await call('/v1/keys', { json: wanted });
+    const made = await response.json();
+    expect([response.status, response.headers.get('cache-control')]).toEqual([201, 'no-store']);
+    expect(made).toMatchObject({ ...wanted, tenant: 'local', expiresAt: null, revokedAt: null });
+    const { call: asReader } = callsTo(url, made.key);
+    expect((await asReader('/v1/executions')).status).toBe(200);
+    const refused = await asReader('/v1/executions', { json: { prompt: 'x' } });
+    expect([refused.status, await refused.json()]).toMatchObject([
+      403,
+      { code: 'forbidden', scope: 'executions:write' },
+    ]);
+  },
+  listKeys: async ({ call }) => {
+    await call('/v1/keys', { json: { name: 'other', tenant: 'acme', scopes: ['admin'] } });
+    const { keys } = await (await call('/v1/keys')).json();
+    expect(keys).toMatchObject([
+      { tenant: 'local', scopes: ['admin'] },
+      { tenant: 'acme', name: 'other' },
+    ]);
+    expect((await (await call('/v1/keys?tenant=acme')).json()).keys).toHaveLength(1);
+    expect(JSON.stringify(keys)).not.toContain('cck_');
+  },
+  revokeKey: async ({ url, call }) => {
+    const { id, key } = await (await call('/v1/keys', { json: { name: 'k', scopes: ['executions:read'] } })).json();
+    const response = await call(`/v1/keys/${id}`, { method: 'DELETE' });
+    expect([response.status, (await response.json()).revokedAt]).toEqual([200, expect.stringMatching(/Z$/)]);
+    expect((await callsTo(url, key).call('/v1/executions')).status).toBe(401);
+    expect((await call(`/v1/keys/${id}`, { method: 'DELETE' })).status).toBe(200);
+    expect((await call('/v1/keys/none', { method: 'DELETE' })).status).toBe(404);
+  },
+  rotateKey: async ({ url, call }) => {
+    const made = await (await call('/v1/keys', { json: { name: 'k', scopes: ['executions:read'] } })).json();
+    const rotate = async (json: object) => (await call(`/v1/keys/${made.id}/rotate`, { json })).json();
+    const statusOf = async (key: string) => (await callsTo(url, key).call('/v1/executions')).status;
+    const second = await rotate({});
+    expect([await statusOf(made.key), await statusOf(second.key)]).toEqual([200, 200]);
+    const third = await rotate({ overlapSeconds: 0 });
+    const statuses = [made.key, second.key, third.key].map(statusOf);
+    expect(await Promise.all(statuses)).toEqual([401, 401, 200]);
+  },
+  issueToken: async ({ url, call }) => {
+    const response = await call('/v1/auth/token', { json: { scopes: ['executions:read'], expiresInSeconds: 60 } });
+    const { token, expiresAt } = await response.json();
+    expect([response.status, Date.parse(expiresAt) - Date.now() < 61_000]).toEqual([201, true]);
+    const { call: withToken } = callsTo(url, token);
+    expect((await withToken('/v1/executions')).status).toBe(200);
+    expect((await withToken('/v1/executions', { json: { prompt: 'x' } })).status).toBe(403);
+    expect((await withToken('/v1/auth/token', { json: {} })).status).toBe(403);
+  },
+  revokeToken: async ({ url, call }) => {
+    const { token } = await (await call('/v1/auth/token', { json: {} })).json();
+    expect((await callsTo(url, token).call('/v1/executions')).status).toBe(200);
+    expect((await call('/v1/auth/revoke', { json: { token } })).status).toBe(204);
+    expect((await callsTo(url, token).call('/v1/executions')).status).toBe(401);
+    expect((await call('/v1/auth/revoke', { json: { token } })).status).toBe(404);
   },
   openapi: async ({ call }) => {
     expect(await (await call('/v1/openapi.json')).json()).toMatchObject({ openapi: expect.stringMatching(/^3\.1/) });

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { request } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { resetServiceKey } from '../../src/bin/start-server.ts';
+import { resetServiceKey } from '../../src/bin/open-keys.ts';
 import { loadConfig } from '../../src/config.ts';
 import { type TestServer, testServer } from '../support/server.ts';
 
@@ -20,7 +20,6 @@ describe('the key', () => {
     const wrong = [key.slice(0, -1), `${key}x`, key.toUpperCase(), 'cck_0000000000000000_x', '', 'undefined'];
     for (const presented of wrong) expect(await status(list, { authorization: `Bearer ${presented}` })).toBe(401);
     expect(await status(list, { authorization: key })).toBe(401);
-    expect(await status(`${list}?key=${key}&access_token=${key}`)).toBe(401);
   });
 
   test('is the password of a browser where nothing changes, and nowhere else', async () => {

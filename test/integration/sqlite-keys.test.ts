@@ -17,10 +17,10 @@ test.each(['itself', 'another process'])('a key that was just read is gone once 
   const storage = await open(folder);
   const replacing = who === 'itself' ? storage : await open(folder);
   await storage.addFirstKey(OLD);
-  expect(await storage.getKey(OLD.id)).toEqual(OLD);
+  expect(await storage.getKey(OLD.id)).toMatchObject(OLD);
   const replaced = replacing.replaceKeys(NEW);
-  expect(await storage.getKey(OLD.id)).toEqual(OLD);
+  expect(await storage.getKey(OLD.id)).toMatchObject(OLD);
   await replaced;
   expect(await storage.getKey(OLD.id)).toBeUndefined();
-  expect(await storage.getKey(NEW.id)).toEqual(NEW);
+  expect(await storage.getKey(NEW.id)).toMatchObject(NEW);
 });

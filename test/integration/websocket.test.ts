@@ -3,10 +3,10 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { ServiceKeys } from '../../src/auth/service-keys.ts';
 import { WrongKeys } from '../../src/auth/wrong-keys.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { MAX_FRAME_BYTES } from '../../src/protocol/rpc-methods.ts';
+import { openCallers } from '../../src/server/open-callers.ts';
 import { registerWebSocket } from '../../src/transport/websocket/plugin.ts';
 import { keepAlive } from '../../src/transport/websocket/ws-socket.ts';
 import { range } from '../support/event-log-fixture.ts';
@@ -29,14 +29,18 @@ interface Opened extends Executor {
 async function opened(options: ExecutorOptions = {}): Promise<Opened> {
   const running = await executor(options);
   const { executions, storage } = running.service;
+  const logger = createLogger('silent');
+  const auth = { on: true, jwtSecret: undefined, issuer: undefined };
+  const { callers } = await openCallers({ auth, apiKey: KEY }, { storage, logger });
   const draining = new AbortController();
   const closing = new AbortController();
   const app: FastifyInstance = fastify();
   await registerWebSocket(app, {
     executions,
-    keys: new ServiceKeys({ storage, operatorKey: KEY }),
+    callers,
     wrongKeys: new WrongKeys({ limit: 100, share: undefined, onRefused: () => {} }),
-    logger: createLogger('silent'),
+    logger,
+    open: false,
     documents: { openApi: {}, openRpc: {} },
     allowedOrigins: ['https://allowed.example'],
     draining: draining.signal,

@@ -172,7 +172,7 @@ it('what is no folder on the way, and a folder in the place of a file, are confl
 
 it('a lent directory is read and written, and never made', async () => {
   const app = await temporaryFolder();
-  const { workspaces } = await start({ lent: { app, gone: join(app, 'gone') } });
+  const { workspaces } = await start({ lent: { local: { app, gone: join(app, 'gone') } } });
   await workspaces.write('local', 'lent:app', { path: 'a', content: from('1') });
   expect(await readFile(join(app, 'a'), 'utf8')).toBe('1');
   expect(await read(workspaces.open('local', 'lent:app', 'a'))).toBe('1');
@@ -318,7 +318,7 @@ it.runIf(has('root'))('as root, what is written belongs to the owner of the work
   const lent = join(app, 'lent');
   await mkdir(lent);
   await chown(lent, 4_321, 4_322);
-  const { workspaces, folder } = await start({ owner: { uid: 65_534, gid: 65_533 }, lent: { lent } });
+  const { workspaces, folder } = await start({ owner: { uid: 65_534, gid: 65_533 }, lent: { local: { lent } } });
   await put(workspaces, 'a/b/file');
   const archive = pack();
   archive.entry({ name: 'c/file' }, 'x');

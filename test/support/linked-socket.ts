@@ -9,6 +9,7 @@ import { Connection, type ConnectionDoor, type ConnectionLimits } from '../../sr
 import { type Fragment, OUTBOUND_LIMITS, type Socket } from '../../src/transport/websocket/outbound.ts';
 import { eventLogFixture } from './event-log-fixture.ts';
 import { finishedOf, SUCCEEDED } from './execution-records.ts';
+import { principalWith } from './principals.ts';
 
 export const KEY = 'the-key';
 const CALLER = { tenant: 'local' };
@@ -85,7 +86,7 @@ export class Peer {
     door: ConnectionDoor,
     options: { key?: string | undefined; originAllowed?: boolean; limits?: Partial<ConnectionLimits> } = { key: KEY },
   ) {
-    const limits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_000, ...options.limits };
+    const limits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_000, askEveryMs: 20_000, ...options.limits };
     const from = { address: '192.0.2.1', requestId: 'request' };
     const opening = { ...from, key: options.key, originAllowed: options.originAllowed ?? true };
     this.connection = new Connection({ door, socket: this.socket }, opening, limits);
@@ -186,22 +187,16 @@ export async function doorFixture(changes: Partial<ConnectionDoor['executions']>
     addInput: get,
     ...changes,
   };
-  const keys: ConnectionDoor['keys'] = {
-    verify: async (key) => (key === KEY ? { tenant: 'local', keyId: 'test', limits: null } : undefined),
+  const callers: ConnectionDoor['callers'] = {
+    verify: async (key) => (key === KEY ? principalWith({}) : undefined),
   };
   const wrongKeys = new WrongKeys({ limit: 3, share: undefined, onRefused: () => {} });
   const logger = createLogger('silent');
   const documents = { openApi: {}, openRpc: {} };
   return {
     door: {
-      executions,
-      keys,
-      wrongKeys,
-      logger,
-      documents,
-      draining: draining.signal,
-      drainMs: 1_234,
-      closing: closing.signal,
+      ...{ executions, callers, wrongKeys, logger, documents, open: false },
+      ...{ draining: draining.signal, drainMs: 1_234, closing: closing.signal },
     },
     started,
     cancelled,

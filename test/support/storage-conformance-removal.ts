@@ -13,7 +13,7 @@ export interface Hands {
 
 const ALL = { after: 0, limit: 1_000, maxBytes: 1024 * 1024 };
 
-/** The part of the suite about sessions, keys, and what is removed with what. */
+/** The part of the suite about sessions, and what is removed with what. */
 export function describeRemoval(adapter: string, { storage: current, create, appendTo, seqs }: Hands): void {
   describe(`${adapter}: sessions, deletion, retention`, () => {
     test('a session is read back, replaced by its id, and hidden from other tenants', async () => {
@@ -55,18 +55,6 @@ export function describeRemoval(adapter: string, { storage: current, create, app
       expect(await remove(named)).toEqual({ executions: [named.execution.id], directories: [], sessions: [] });
       expect(await remove(first)).toEqual({ executions: [first.execution.id], directories: [], sessions: [] });
       expect(await remove(second)).toMatchObject({ directories: [fresh.directory], sessions: [{ id: session }] });
-    });
-
-    test('of several first keys one is kept, and a new one replaces all', async () => {
-      const key = (id: string) => ({ id, sha256: `hash-${id}`, createdAt: '2030-01-01T00:00:00.000Z' });
-      const added = await Promise.all([current().addFirstKey(key('a')), current().addFirstKey(key('b'))]);
-      expect(added.filter(Boolean)).toHaveLength(1);
-      const kept = added[0] ? 'a' : 'b';
-      expect(await current().getKey(kept)).toEqual(key(kept));
-      expect(await current().getKey(kept === 'a' ? 'b' : 'a')).toBeUndefined();
-      await current().replaceKeys(key('c'));
-      expect(await current().getKey(kept)).toBeUndefined();
-      expect(await current().getKey('c')).toEqual(key('c'));
     });
 
     test('a page of long records ends early and goes on after its cursor', async () => {

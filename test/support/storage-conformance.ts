@@ -3,6 +3,7 @@ import { newId } from '../../src/protocol/ids.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import { eventOf, eventsOf, executionOf, finishedOf, finishOf, recordOf, sessionOf } from './execution-records.ts';
 import { describeAudit } from './storage-conformance-audit.ts';
+import { describeKeys } from './storage-conformance-keys.ts';
 import { describeQuotas } from './storage-conformance-quotas.ts';
 import { describeRemoval } from './storage-conformance-removal.ts';
 
@@ -331,6 +332,7 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
     });
   });
 
+  describeKeys(adapter, () => open());
   describeAudit(
     adapter,
     () => storage,

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { HTTP_ROUTES, type HttpRoute } from '../../src/protocol/http-routes.ts';
+import type { HttpRoute } from '../../src/protocol/http-route.ts';
+import { HTTP_ROUTES } from '../../src/protocol/http-routes.ts';
 import { testServer } from '../support/server.ts';
 
 interface Exchanged {

@@ -85,7 +85,7 @@ describe('the key', () => {
     const verify = async (): Promise<never> => {
       throw new ServiceError('storage_unavailable', 'The disk is gone');
     };
-    const failing = { ...door, keys: { verify } };
+    const failing = { ...door, callers: { verify } };
     expect(await new Peer(failing).closeCode()).toBe(1011);
     const peer = new Peer(failing, {});
     peer.send(call('authenticate', 1, { key: KEY }));

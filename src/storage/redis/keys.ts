@@ -18,7 +18,11 @@
  * | `cce:session:TENANT:ID` | hash | a session's document, and its directory |
  * | `cce:claim:KEY` | hash | the execution that holds it, and the instance |
  * | `cce:claims:ID` | set | the keys that an execution holds |
- * | `cce:service-keys` | hash | the API keys by id |
+ * | `cce:service-keys` | hash | the API keys by id of which no more is kept than layout 1 knew |
+ * | `cce:api-keys` | hash | all other API keys by id |
+ * | `cce:key-uses` | hash | the last use of each key |
+ * | `cce:denied-tokens:TENANT` | sorted set, until the last ends | tokens that were revoked, by the time of their end, in ms |
+ * | `cce:secret:NAME` | string | a secret that all nodes share |
  * | `cce:audit` | stream | the audit log; entry `SEQ-0` has the fields `bytes` and `hash` |
  * | `cce:audit-cut` | hash | `seq` and `hash` of the last entry of it that was removed |
  * | `cce:live:OWNER` | sorted set | ids that count against a limit of a key or tenant; all scores are 0 |
@@ -40,6 +44,8 @@ export const KEYS = {
   logBytes: 'cce:log-bytes',
   directories: 'cce:directories',
   serviceKeys: 'cce:service-keys',
+  apiKeys: 'cce:api-keys',
+  keyUses: 'cce:key-uses',
   instances: 'cce:instances',
   audit: 'cce:audit',
   auditCut: 'cce:audit-cut',
@@ -96,6 +102,14 @@ export function claimKey(key: string): string {
 
 export function claimsKey(executionId: string): string {
   return `${BEGINNINGS.claims}${executionId}`;
+}
+
+export function deniedTokensKey(tenant: string): string {
+  return `cce:denied-tokens:${scopeOf(tenant)}`;
+}
+
+export function secretKey(name: string): string {
+  return `cce:secret:${name}`;
 }
 
 export function instanceKey(id: string): string {

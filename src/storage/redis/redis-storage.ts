@@ -1,6 +1,7 @@
 import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type { Quota } from '../quota.ts';
 import type {
   Append,
@@ -9,7 +10,6 @@ import type {
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
-  KeyRecord,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -34,7 +34,19 @@ import { removeCreated } from './remove-execution.ts';
 import { applyRetention, deleteExecution } from './retention.ts';
 import { checkSchema } from './schema.ts';
 import { checkServer } from './server-check.ts';
-import { addFirstKey, getKey, replaceKeys } from './service-keys.ts';
+import {
+  addFirstKey,
+  addKey,
+  changeKey,
+  denyToken,
+  getKey,
+  isTokenDenied,
+  keepSecret,
+  listKeys,
+  noteKeyUse,
+  removeKeys,
+  replaceKeys,
+} from './service-keys.ts';
 import { getSession, putSession } from './sessions.ts';
 import { parseRedisUrl, type RedisTarget } from './target.ts';
 
@@ -165,16 +177,48 @@ class RedisStorage implements Storage {
     return this.#instances.alive(instanceId);
   }
 
-  addFirstKey(key: KeyRecord): Promise<boolean> {
+  addFirstKey(key: BareKey): Promise<boolean> {
     return addFirstKey(this.#connection, key);
   }
 
-  replaceKeys(key: KeyRecord): Promise<void> {
+  replaceKeys(key: BareKey): Promise<void> {
     return replaceKeys(this.#connection, key);
+  }
+
+  addKey(key: KeyRecord): Promise<void> {
+    return addKey(this.#connection, key);
+  }
+
+  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
+    return changeKey(this.#connection, before, after);
   }
 
   getKey(id: string): Promise<KeyRecord | undefined> {
     return getKey(this.#connection, id);
+  }
+
+  listKeys(tenant: string | undefined): Promise<UsedKey[]> {
+    return listKeys(this.#connection, tenant);
+  }
+
+  removeKeys(ids: readonly string[]): Promise<void> {
+    return removeKeys(this.#connection, ids);
+  }
+
+  noteKeyUse(id: string, at: string): Promise<void> {
+    return noteKeyUse(this.#connection, id, at);
+  }
+
+  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
+    return denyToken(this.#connection, { tenant, tokenId, until });
+  }
+
+  isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
+    return isTokenDenied(this.#connection, { tenant, tokenId });
+  }
+
+  keepSecret(name: string, secret: string): Promise<string> {
+    return keepSecret(this.#connection, name, secret);
   }
 
   appendAudit(drafts: readonly AuditDraft[]): Promise<void> {

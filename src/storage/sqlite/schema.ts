@@ -79,6 +79,17 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX sessions_by_directory ON sessions (directory);
   CREATE TABLE keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
   `,
+  // Keys that layout 2 would take for unlimited ones stand where it does not look.
+  `
+  CREATE TABLE api_keys (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, created_at TEXT NOT NULL, document TEXT NOT NULL) STRICT;
+  CREATE TABLE key_uses (id TEXT PRIMARY KEY, last_used_at TEXT NOT NULL) STRICT;
+  CREATE TABLE denied_tokens (tenant TEXT NOT NULL, token_id TEXT NOT NULL, until INTEGER NOT NULL,
+    PRIMARY KEY (tenant, token_id)) STRICT, WITHOUT ROWID;
+  CREATE INDEX denied_tokens_by_end ON denied_tokens (until);
+  CREATE TABLE secrets (name TEXT PRIMARY KEY, secret TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
+  INSERT OR REPLACE INTO layout VALUES (1, 2);
+  `,
   `
   ALTER TABLE executions ADD COLUMN key_id TEXT;
   CREATE INDEX executions_unfinished_by_key ON executions (tenant, key_id) WHERE state <> 'finished';
@@ -98,8 +109,7 @@ const MIGRATIONS: readonly string[] = [
     BEGIN SELECT RAISE(ABORT, 'the audit log is cut by retention alone'); END;
   CREATE TRIGGER audit_cut_grows BEFORE UPDATE ON audit_cut WHEN NEW.seq < OLD.seq
     BEGIN SELECT RAISE(ABORT, 'the audit log is cut from its front'); END;
-  CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
-  INSERT OR REPLACE INTO layout VALUES (1, 2);
+  UPDATE layout SET readable_from = 3;
   `,
 ];
 

@@ -3,6 +3,7 @@ import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
+import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type { Quota } from '../quota.ts';
 import type {
   Append,
@@ -11,7 +12,6 @@ import type {
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
-  KeyRecord,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -31,6 +31,7 @@ import { createKeyTable, type KeyTable } from './keys.ts';
 import { createQuotaTable, type QuotaTable } from './quotas.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
+import { createSecretTable, type SecretTable } from './secrets.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
 import { translateError, translateOpenError } from './translate-error.ts';
 
@@ -61,6 +62,7 @@ class SqliteStorage implements Storage {
   readonly #sessions: SessionTable;
   readonly #claims: ClaimTable;
   readonly #keys: KeyTable;
+  readonly #secrets: SecretTable;
   readonly #quotas: QuotaTable;
   readonly #audit: AuditTable;
   readonly #retention: Retention;
@@ -78,6 +80,7 @@ class SqliteStorage implements Storage {
     this.#sessions = createSessionTable(db);
     this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
     this.#keys = createKeyTable(db);
+    this.#secrets = createSecretTable(db);
     this.#quotas = createQuotaTable(db);
     this.#audit = createAuditTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
@@ -168,16 +171,48 @@ class SqliteStorage implements Storage {
     return this.#read(() => this.#instances.alive(instanceId));
   }
 
-  addFirstKey(key: KeyRecord): Promise<boolean> {
+  addFirstKey(key: BareKey): Promise<boolean> {
     return this.#queue.submit(() => this.#keys.addFirst(key));
   }
 
-  replaceKeys(key: KeyRecord): Promise<void> {
+  replaceKeys(key: BareKey): Promise<void> {
     return this.#queue.submit(() => this.#keys.replaceAll(key));
+  }
+
+  addKey(key: KeyRecord): Promise<void> {
+    return this.#queue.submit(() => this.#keys.add(key));
+  }
+
+  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
+    return this.#queue.submit(() => this.#keys.change(before, after));
   }
 
   async getKey(id: string): Promise<KeyRecord | undefined> {
     return this.#read(() => this.#keys.get(id));
+  }
+
+  async listKeys(tenant: string | undefined): Promise<UsedKey[]> {
+    return this.#read(() => this.#keys.list(tenant));
+  }
+
+  removeKeys(ids: readonly string[]): Promise<void> {
+    return this.#queue.submit(() => this.#keys.remove(ids));
+  }
+
+  noteKeyUse(id: string, at: string): Promise<void> {
+    return this.#queue.submit(() => this.#keys.noteUse(id, at));
+  }
+
+  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
+    return this.#queue.submit(() => this.#secrets.deny(tenant, tokenId, until));
+  }
+
+  async isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
+    return this.#read(() => this.#secrets.isDenied(tenant, tokenId));
+  }
+
+  keepSecret(name: string, secret: string): Promise<string> {
+    return this.#queue.submit(() => this.#secrets.keep(name, secret));
   }
 
   appendAudit(drafts: readonly AuditDraft[]): Promise<void> {

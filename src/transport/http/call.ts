@@ -2,7 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Principal } from '../../auth/principal.ts';
 import { ServiceError } from '../../protocol/errors.ts';
-import { HEADERS, type HTTP_ROUTES, type HttpRoute, type RouteName } from '../../protocol/http-routes.ts';
+import { HEADERS, type HttpRoute } from '../../protocol/http-route.ts';
+import type { HTTP_ROUTES, RouteName } from '../../protocol/http-routes.ts';
 import { parseInput } from '../../protocol/parse-input.ts';
 import type { JsonBodies } from './json-body.ts';
 

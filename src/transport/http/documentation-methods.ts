@@ -29,14 +29,14 @@ export function documentedCloseCodes({ 'x-close-codes': closes }: OpenRpc): stri
   );
 }
 
-function documentedMethod({ name, summary, params, result, errors }: OpenRpcMethod): string {
+function documentedMethod({ name, summary, params, result, errors, 'x-scope': scope }: OpenRpcMethod): string {
   const rows = params.map(({ name: param, required, schema, description = '' }) => [
     code(param) + (required ? '' : ' <small>optional</small>'),
     typeText(schema) + defaultText(schema),
     sentence(description),
   ]);
   const body = [
-    `<p>${sentence(`${summary}.`)}</p>`,
+    `<p>${sentence(`${summary}.`)}${scope === undefined ? '' : ` Needs the scope ${code(scope)}.`}</p>`,
     rows.length === 0 ? '<p>Takes no params.</p>' : table(['param', 'type', 'meaning'], rows),
     result.schema.$ref === undefined
       ? `<p>Result:</p>${fieldTable(result.schema)}`

@@ -44,7 +44,7 @@ function operations(paths: OpenApi['paths']): [method: string, path: string, ope
 function documentedRoute(method: string, path: string, operation: Operation): string {
   const { operationId, summary, description, requestBody, responses } = operation;
   const parts = [
-    `<p>${sentence(`${summary}.`)}${operation.security === undefined ? '' : ' Needs no key.'}</p>`,
+    `<p>${sentence(`${summary}.`)}${neededText(operation)}</p>`,
     description === undefined ? '' : `<p>${sentence(description)}</p>`,
     parameters(operation),
     requestBody === undefined
@@ -57,6 +57,12 @@ function documentedRoute(method: string, path: string, operation: Operation): st
   ];
   const title = `${code(`${method} ${path}`)} <small>${escaped(operationId)}</small>`;
   return section({ level: 3, id: `route-${operationId}`, title }, parts.filter((part) => part !== '').join('\n'));
+}
+
+function neededText({ security }: Operation): string {
+  if (security === undefined) return '';
+  const scope = security[0]?.bearerAuth?.[0];
+  return scope === undefined ? ' Needs no key.' : ` Needs the scope ${code(scope)}.`;
 }
 
 function parameters({ parameters: given = [] }: Operation): string {

@@ -1,8 +1,9 @@
+import { lapseSignal } from '../../auth/watch-standing.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Door } from '../door.ts';
 import type { Call } from './call.ts';
 import { sendEventStream } from './event-stream.ts';
-import { callerOf, openEventStream, type Routes, wantsEventStream } from './routes.ts';
+import { answered, callerOf, openEventStream, principalOf, type Routes, wantsEventStream } from './routes.ts';
 
 /** The event log over HTTP: a page, a long poll, or an event stream, with the same cursor. */
 export function eventRoutes(door: Door): Pick<Routes, 'readEvents'> {
@@ -28,7 +29,7 @@ async function stream(
     reply.type('text/event-stream; charset=utf-8');
     return '';
   }
-  const signal = AbortSignal.any([gone, closing]);
+  const signal = AbortSignal.any([gone, closing, lapseSignal(principalOf(call), answered(reply))]);
   const events = executions.events(executionId, { after, signal }, caller);
   await sendEventStream(openEventStream(reply), events, { signal, draining, drainMs });
   return undefined;

@@ -1,3 +1,4 @@
+import { lapseSignal } from '../../auth/watch-standing.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import { InputBody } from '../../protocol/http-schemas.ts';
 import { parseInput } from '../../protocol/parse-input.ts';
@@ -5,7 +6,7 @@ import type { Door } from '../door.ts';
 import type { Call } from './call.ts';
 import { sendEventStream } from './event-stream.ts';
 import type { Routes } from './routes.ts';
-import { callerOf, invalid, openEventStream, wantsEventStream } from './routes.ts';
+import { answered, callerOf, invalid, openEventStream, principalOf, wantsEventStream } from './routes.ts';
 
 type ExecutionRoutes = Pick<
   Routes,
@@ -69,7 +70,8 @@ async function execute(door: Door, call: Call<'execute'>): Promise<Execution | u
   if (isBound(call.body)) cancelWhenGone(door, call, id);
   call.reply.header('location', `/v1/executions/${id}`);
   if (wantsEventStream(call.request)) {
-    const signal = AbortSignal.any([call.gone, closing]);
+    const lapsed = lapseSignal(principalOf(call), answered(call.reply));
+    const signal = AbortSignal.any([call.gone, closing, lapsed]);
     const response = openEventStream(call.reply);
     await sendEventStream(response, executions.events(id, { after: 0, signal }, caller), { signal, draining, drainMs });
     return undefined;

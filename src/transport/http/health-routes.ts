@@ -1,9 +1,10 @@
+import { isOperator } from '../../auth/principal.ts';
 import type { HealthDetail, HealthState } from '../../protocol/health.ts';
 import type { Door } from '../door.ts';
 import type { Call } from './call.ts';
 import type { Routes } from './routes.ts';
 
-/** How the service is. Without a key the status alone is told. */
+/** How the service is. All but the operator are told the status alone: the rest is of no tenant. */
 export function healthRoutes(door: Door): Pick<Routes, 'health' | 'live' | 'ready'> {
   return {
     health: (call) => told(door, call),
@@ -18,5 +19,5 @@ export function healthRoutes(door: Door): Pick<Routes, 'health' | 'live' | 'read
 
 async function told(door: Door, { principal }: Pick<Call<'health'>, 'principal'>): Promise<HealthState | HealthDetail> {
   const detail = await door.health();
-  return principal === undefined ? { status: detail.status } : detail;
+  return principal !== undefined && isOperator(principal) ? detail : { status: detail.status };
 }

@@ -9,12 +9,15 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import { basicPassword, presentedKey } from '../../auth/presented-key.ts';
-import type { Principal } from '../../auth/principal.ts';
+import { refuseKeyInUrl } from '../../auth/key-in-url.ts';
+import { basicPassword, presentedKey, refuseTwoKeys } from '../../auth/presented-key.ts';
+import { type Principal, requireAccess } from '../../auth/principal.ts';
 import { ServiceError } from '../../protocol/errors.ts';
-import { HTTP_ROUTES, type HttpRoute, type RouteName } from '../../protocol/http-routes.ts';
+import type { HttpRoute } from '../../protocol/http-route.ts';
+import { HTTP_ROUTES, type RouteName } from '../../protocol/http-routes.ts';
 import { newId } from '../../protocol/ids.ts';
-import { type Door, originAllowed } from '../door.ts';
+import type { Access } from '../../protocol/scopes.ts';
+import { type Door, originAllowed, refuseForeignHost } from '../door.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { type Call, readCall } from './call.ts';
 import { documentRoutes } from './document-routes.ts';
@@ -22,6 +25,7 @@ import { eventRoutes } from './event-routes.ts';
 import { executionRoutes } from './execution-routes.ts';
 import { healthRoutes } from './health-routes.ts';
 import { JsonBodies } from './json-body.ts';
+import { keyRoutes } from './key-routes.ts';
 import { rawProblem, sendProblem, toServiceError } from './problem.ts';
 import type { Routes } from './routes.ts';
 import { workspaceRoutes } from './workspace-routes.ts';
@@ -81,6 +85,9 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
     // The framework would judge the media type before the key is checked, and on routes that read no body.
     request.raw.headers['content-type'] = 'application/octet-stream';
     refuseHosts(request);
+    if (door.open) refuseForeignHost(request.host);
+    refuseKeyInUrl(request.url);
+    refuseTwoKeys(request.headers, request.raw.headersDistinct);
   });
   app.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions, id } = request;
@@ -93,7 +100,7 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
     await sendProblem(request, reply, error);
   });
   app.setNotFoundHandler(async (request, reply) => {
-    await authenticate(door, { request, mayUsePassword: false });
+    await authenticate(door, { request, mayUsePassword: false, access: 'any' });
     refuseMethod(options.routes, request, reply);
     throw new ServiceError('not_found', `There is no ${request.method} ${request.url.slice(0, 200)} here; see /docs`);
   });
@@ -107,6 +114,7 @@ function addRoutes(app: FastifyInstance, door: Door, names: readonly RouteName[]
     ...eventRoutes(door),
     ...workspaceRoutes(door),
     ...auditRoutes(door),
+    ...keyRoutes(door),
     ...healthRoutes(door),
     ...documentRoutes(door),
   };
@@ -115,7 +123,7 @@ function addRoutes(app: FastifyInstance, door: Door, names: readonly RouteName[]
     const route: HttpRoute = HTTP_ROUTES[name];
     const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
       const mayUsePassword = READABLE_WITH_PASSWORD.has(name);
-      const principal = await authenticate(door, { request, mayUsePassword, open: route.open === true });
+      const principal = await authenticate(door, { request, mayUsePassword, access: route.access });
       const call = await readCall(route, { request, reply, principal }, bodies);
       // The call was parsed with the schemas of this very route, which the compiler cannot follow through the loop.
       const answered = await (routes[name] as (call: unknown) => Promise<unknown>)(
@@ -133,24 +141,26 @@ function frameworkPaths(path: string): string[] {
   return url.endsWith('/*') ? [url, url.slice(0, -2)] : [url];
 }
 
-/** @throws ServiceError `origin_refused`, `unauthenticated` */
+/** @throws ServiceError `origin_refused`, `unauthenticated`, `forbidden` */
 async function authenticate(
   door: Door,
-  { request, mayUsePassword, open = false }: { request: FastifyRequest; mayUsePassword: boolean; open?: boolean },
+  { request, mayUsePassword, access }: { request: FastifyRequest; mayUsePassword: boolean; access: Access },
 ): Promise<Principal | undefined> {
   const { headers, host } = request;
+  const open = access === 'open';
   if (!open && !allowed(door, headers.origin, host)) {
     throw new ServiceError('origin_refused', `Pages of ${headers.origin} may not call; see CC_ALLOWED_ORIGINS`);
   }
   const given = presentedKey(headers) ?? (mayUsePassword ? basicPassword(headers) : undefined);
   if (given !== undefined && !open) door.wrongKeys.assertMayTry(request.ip);
   const presented = door.wrongKeys.mayTry(request.ip) ? given : undefined;
-  const principal = await door.keys.verify(presented).catch((error: unknown) => {
+  const principal = await door.callers.verify(presented).catch((error: unknown) => {
     // An open route tells how the service is, also when its storage is what is broken.
     if (open && error instanceof ServiceError && error.code === 'storage_unavailable') return undefined;
     throw error;
   });
   if (principal === undefined && presented !== undefined) await door.wrongKeys.count(request.ip);
+  if (principal !== undefined) requireAccess(principal, access);
   if (principal !== undefined || open) return principal;
   const what = presented === undefined ? 'No key was presented' : 'The key that was presented opens nothing here';
   throw new ServiceError('unauthenticated', `${what}; send Authorization: Bearer KEY, or x-api-key: KEY`);

@@ -10,15 +10,13 @@ import type { Call } from './call.ts';
 /** What answers each route of the table: a value to be sent as JSON, a stream or text, or nothing more to send. */
 export type Routes = { [N in RouteName]: (call: Call<N>) => Promise<unknown> };
 
-export function callerOf({
-  principal,
-  request,
-}: {
-  principal: Principal | undefined;
-  request: FastifyRequest;
-}): Caller {
+export function principalOf({ principal }: { principal: Principal | undefined }): Principal {
   if (principal === undefined) throw new Error('this route is open, and asks for a caller');
-  return toCaller(principal, { address: request.ip, requestId: request.id });
+  return principal;
+}
+
+export function callerOf(call: { principal: Principal | undefined; request: FastifyRequest }): Caller {
+  return toCaller(principalOf(call), { address: call.request.ip, requestId: call.request.id });
 }
 
 export function wantsEventStream(request: FastifyRequest): boolean {
@@ -47,6 +45,13 @@ export function openEventStream(reply: FastifyReply): ServerResponse {
   reply.raw.writeHead(200);
   reply.raw.flushHeaders();
   return reply.raw;
+}
+
+/** Aborts when the whole answer is sent, or its client gone. */
+export function answered({ raw }: FastifyReply): AbortSignal {
+  const over = new AbortController();
+  raw.once('close', () => over.abort());
+  return over.signal;
 }
 
 export function invalid(path: string, message: string): ServiceError {

@@ -1,6 +1,6 @@
-import type { Principal } from '../../auth/principal.ts';
-import type { ServiceKeys } from '../../auth/service-keys.ts';
-import type { Caller } from '../../executions/new-execution.ts';
+import type { Callers } from '../../auth/callers.ts';
+import { type Principal, requireAccess } from '../../auth/principal.ts';
+import { ASK_EVERY_MS, watchStanding } from '../../auth/watch-standing.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import { CLOSE_CODES, type CLOSE_REASONS } from '../../protocol/rpc-methods.ts';
 import type { Door } from '../door.ts';
@@ -14,9 +14,9 @@ import { Subscriptions } from './subscriptions.ts';
 
 /** What a connection needs of the service. */
 export interface ConnectionDoor
-  extends Pick<Door, 'logger' | 'documents' | 'wrongKeys' | 'draining' | 'drainMs' | 'closing'> {
+  extends Pick<Door, 'logger' | 'documents' | 'wrongKeys' | 'open' | 'draining' | 'drainMs' | 'closing'> {
   executions: Session['executions'];
-  keys: Pick<ServiceKeys, 'verify'>;
+  callers: Pick<Callers, 'verify'>;
 }
 
 /** What the request that opened the connection said. */
@@ -31,9 +31,11 @@ export interface Opening {
 export interface ConnectionLimits extends OutboundLimits {
   /** How long a key may be missing, in ms. */
   authenticateWithinMs: number;
+  /** How often it is asked whether the key still opens, in ms. */
+  askEveryMs: number;
 }
 
-const LIMITS: ConnectionLimits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_000 };
+const LIMITS: ConnectionLimits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_000, askEveryMs: ASK_EVERY_MS };
 /** Frames that are worked on at once. Before there is a key, it is one. */
 const MAX_CALLS = 32;
 /** Before there is a key, longer frames are not even parsed. */
@@ -55,7 +57,9 @@ export class Connection {
   readonly #subscriptions: Subscriptions;
   readonly #boundRuns: BoundRuns;
   #state: 'opening' | 'unauthenticated' | 'open' | 'closing' | 'closed' = 'opening';
-  #caller: Caller | undefined;
+  #principal: Principal | undefined;
+  readonly #askEveryMs: number;
+  #stopWatching: () => void = () => {};
   /** Why the connection ends after the frame that is being answered. */
   #refusal: Close | undefined;
   /** Bounded: reading stops while any wait, and what arrives all the same was read before. */
@@ -68,6 +72,7 @@ export class Connection {
     this.#door = door;
     this.#opening = opening;
     this.#socket = socket;
+    this.#askEveryMs = limits.askEveryMs;
     const onStalled = (): void => this.#close(CLOSE_CODES.tooSlow, 'too_slow');
     this.#outbound = new Outbound(socket, { onStalled, onTaken: () => this.#takeFrames() }, limits);
     const { executions } = door;
@@ -103,7 +108,7 @@ export class Connection {
 
   /** Takes the key of the request; without one, waits for `authenticate`. */
   async #open(key: string | undefined): Promise<void> {
-    if (key !== undefined) {
+    if (key !== undefined || this.#door.open) {
       try {
         await this.#authenticate(key);
       } catch (error) {
@@ -117,9 +122,11 @@ export class Connection {
     this.#takeFrames();
   }
 
-  async #authenticate(key: string): Promise<void> {
+  /** Takes a key or token; on an open connection a fresh one, which counts from then on. */
+  async #authenticate(key: string | undefined): Promise<void> {
     const { wrongKeys } = this.#door;
-    if (!wrongKeys.mayTry(this.#opening.address)) this.#refusal = CLOSE_CODES.wrongKeys;
+    const known = this.#principal !== undefined;
+    if (!known && !wrongKeys.mayTry(this.#opening.address)) this.#refusal = CLOSE_CODES.wrongKeys;
     wrongKeys.assertMayTry(this.#opening.address);
     const principal = await this.#verify(key);
     if (principal === undefined) {
@@ -127,27 +134,33 @@ export class Connection {
       this.#refusal = CLOSE_CODES.unauthenticated;
       throw new ServiceError('unauthenticated', 'The key opens nothing here');
     }
-    this.#caller ??= toCaller(principal, this.#opening);
+    if (this.#principal !== undefined && this.#principal.tenant !== principal.tenant) {
+      throw new ServiceError('conflict', 'This connection is of another tenant; open one of its own for this key');
+    }
+    this.#stopWatching();
+    this.#principal = principal;
+    const onLapsed = (): void => this.#close(CLOSE_CODES.unauthenticated, 'unauthenticated');
+    if (!this.#ending()) this.#stopWatching = watchStanding(principal, onLapsed, this.#askEveryMs);
   }
 
-  async #verify(key: string): Promise<Principal | undefined> {
+  async #verify(key: string | undefined): Promise<Principal | undefined> {
     try {
-      return await this.#door.keys.verify(key);
+      return await this.#door.callers.verify(key);
     } catch (error) {
-      if (this.#caller === undefined) this.#refusal = CLOSE_CODES.failed;
+      if (this.#principal === undefined) this.#refusal = CLOSE_CODES.failed;
       throw error;
     }
   }
 
-  #authenticated(): Caller {
-    if (this.#caller !== undefined) return this.#caller;
+  #authenticated(): Principal {
+    if (this.#principal !== undefined) return this.#principal;
     this.#refusal = CLOSE_CODES.unauthenticated;
     throw new ServiceError('unauthenticated', 'The first call of a connection without a key is authenticate');
   }
 
   /** Opens the connection once there is a caller. */
   #welcome(): void {
-    if (this.#caller === undefined || this.#state !== 'unauthenticated') return;
+    if (this.#principal === undefined || this.#state !== 'unauthenticated') return;
     this.#state = 'open';
     clearTimeout(this.#slow);
     this.#tellDraining();
@@ -193,7 +206,8 @@ export class Connection {
       openRpc: this.#door.documents.openRpc,
       subscriptions: this.#subscriptions,
       boundRuns: this.#boundRuns,
-      caller: () => this.#authenticated(),
+      caller: () => toCaller(this.#authenticated(), this.#opening),
+      authorise: (access) => requireAccess(this.#authenticated(), access),
       authenticate: (key) => this.#authenticate(key),
       afterAnswer,
     };
@@ -222,6 +236,7 @@ export class Connection {
 
   #letGo(): void {
     clearTimeout(this.#slow);
+    this.#stopWatching();
     this.#door.draining.removeEventListener('abort', this.#tellDraining);
     this.#door.closing.removeEventListener('abort', this.#goAway);
     this.#incoming.length = 0;

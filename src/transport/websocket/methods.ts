@@ -4,7 +4,8 @@ import type { Caller } from '../../executions/new-execution.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import { newId } from '../../protocol/ids.ts';
 import { parseInput } from '../../protocol/parse-input.ts';
-import { type MethodName, RPC_METHODS } from '../../protocol/rpc-methods.ts';
+import { type MethodName, RPC_METHODS, type RpcMethod } from '../../protocol/rpc-methods.ts';
+import type { Access } from '../../protocol/scopes.ts';
 import type { BoundRuns } from './bound-runs.ts';
 import type { Call, Method, Params } from './json-rpc.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -20,7 +21,9 @@ export interface Session {
   boundRuns: BoundRuns;
   /** @throws ServiceError `unauthenticated` */
   caller(): Caller;
-  /** @throws ServiceError `unauthenticated` */
+  /** @throws ServiceError `unauthenticated`, `forbidden` */
+  authorise(access: Access): void;
+  /** @throws ServiceError `unauthenticated`, `conflict` */
   authenticate(key: string): Promise<void>;
   /** Does something once the frame with the answer is queued. */
   afterAnswer(effect: () => void): void;
@@ -77,8 +80,9 @@ export function connectionMethods(session: Session): Record<string, Method> {
   const bound = METHOD_NAMES.map((name): [string, Method] => [
     name,
     async (params, call) => {
-      if (name !== 'authenticate') session.caller();
-      return implementations[name](namedParams(RPC_METHODS[name].params, params), call);
+      const method: RpcMethod = RPC_METHODS[name];
+      if (method.access !== 'open') session.authorise(method.access);
+      return implementations[name](namedParams(method.params, params), call);
     },
   ]);
   return Object.fromEntries(bound);
