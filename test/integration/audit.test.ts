@@ -113,6 +113,34 @@ test('an address that tries keys is one entry', async () => {
   expect(refused).toEqual([expect.objectContaining({ outcome: 'too_many', address: '127.0.0.1', keyId: null })]);
 });
 
+test('what is done to keys and tokens is written down by their ids, and only the operator reads the log', async () => {
+  const server = await testServer({ env: STALLING });
+  const made = await (
+    await server.call('/v1/keys', { json: { name: 'team', tenant: 'team', scopes: ['admin'] } })
+  ).json();
+  const asTeam = { headers: { authorization: `Bearer ${made.key}` } };
+  const { tokenId, token } = await (await server.call('/v1/auth/token', { json: {}, ...asTeam })).json();
+  expect(
+    (await server.call('/v1/keys', { json: { name: 'x', tenant: 'local', scopes: ['admin'] }, ...asTeam })).status,
+  ).toBe(403);
+  const refused = await server.call('/v1/audit', asTeam);
+  expect(await refused.json()).toMatchObject({ status: 403, code: 'forbidden' });
+  await server.call('/v1/auth/revoke', { json: { tokenId, tenant: 'team' } });
+  await server.call(`/v1/keys/${made.id}/rotate`, { json: {} });
+  await server.call(`/v1/keys/${made.id}`, { method: 'DELETE' });
+  const log = (await entries(server)).slice(1);
+  expect(log.map((entry) => `${entry.tenant} ${shown(entry)}`)).toEqual([
+    `local key.create ok ${made.id}`,
+    `team token.issue ok ${tokenId}`,
+    'team key.create forbidden',
+    `local token.revoke ok ${tokenId}`,
+    `local key.rotate ok ${made.id}`,
+    `local key.revoke ok ${made.id}`,
+  ]);
+  const text = (await exported(server)).join('\n');
+  expect(text.includes(made.key) || text.includes(token)).toBe(false);
+});
+
 test('the log needs a key, and answers a page after any entry', async () => {
   const server = await testServer({ env: STALLING });
   expect((await fetch(`${server.url}/v1/audit`)).status).toBe(401);
