@@ -18,6 +18,7 @@ export interface EgressDenial {
 
 /** A run that goes out through a lease. */
 export interface EgressRun {
+  executionId: string;
   list: EgressList;
   /** Called at the first refusal of each host and port, for 100 of them. */
   onDenied(denial: EgressDenial): void;
@@ -44,6 +45,11 @@ export class EgressLease {
   readonly #told = new Set<string>();
   #run: EgressRun | undefined;
   #active = 0;
+
+  /** The execution that goes out through it; undefined while it waits. */
+  get executionId(): string | undefined {
+    return this.#run?.executionId;
+  }
 
   /** Aborts when the lease closes. */
   get closed(): AbortSignal {

@@ -3,6 +3,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AddressPolicy } from '../outbound/checked-address.ts';
 import { EgressLease, type EgressRun, type EgressUse, Leases, MAX_CONNECTIONS } from './egress-lease.ts';
@@ -59,7 +60,10 @@ export interface EgressProxy {
 }
 
 /** Starts the proxy on a free port of 127.0.0.1. */
-export async function startEgressProxy(policy: AddressPolicy, logger: Pick<Logger, 'error'>): Promise<EgressProxy> {
+export async function startEgressProxy(
+  policy: AddressPolicy,
+  logger: Pick<Logger, 'error' | 'info'>,
+): Promise<EgressProxy> {
   const leases = new Leases();
   const serve = (identify: (request: IncomingMessage) => EgressLease | undefined): ProxyServer => {
     const server = createServer(SERVER_LIMITS);
@@ -113,6 +117,10 @@ export async function startEgressProxy(policy: AddressPolicy, logger: Pick<Logge
       close: async () => {
         leases.remove(lease);
         lease.close();
+        // The sockets that were cut are counted when they are closed.
+        await nextTurn();
+        const { executionId, use } = lease;
+        if (use.connections + use.denied > 0) logger.info({ executionId, ...use }, 'what a run sent out and got');
         if (own !== undefined) await stop(own);
       },
     };

@@ -28,6 +28,7 @@ export async function openEgress(
 /** The run as the proxy knows it. What it was refused stands in its log. */
 export function egressRun(context: RunContext, live: LiveExecution): EgressRun {
   return {
+    executionId: live.execution.id,
     list: egressListOf(live.record.request, context.settings),
     onDenied: (denial) => {
       const { host, port, reason } = denial;

@@ -21,7 +21,7 @@ export async function egressProxy(resolve = async (name: string) => NAMES[name] 
   const failures: unknown[] = [];
   const proxy = await startEgressProxy(
     { allowed: addressRanges(['127.0.0.1']), resolve },
-    { error: (failure: unknown) => void failures.push(failure) },
+    { error: (failure: unknown) => void failures.push(failure), info: () => {} },
   );
   onTestFinished(async () => {
     await proxy.close();
@@ -45,7 +45,7 @@ export async function wayOut(proxy: EgressProxy, list: EgressList, options: Egre
   const egress = await proxy.open(options);
   onTestFinished(() => egress.close());
   const denied: EgressDenial[] = [];
-  egress.allow({ list, onDenied: (denial) => void denied.push(denial) });
+  egress.allow({ executionId: 'execution', list, onDenied: (denial) => void denied.push(denial) });
   const { username, password } = new URL(egress.environment.HTTPS_PROXY ?? '');
   const credential = Buffer.from(`${username}:${password}`).toString('base64');
   const open = async (): Promise<Socket> => {
