@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ExecutionEvent } from '../../src/protocol/events.ts';
@@ -42,7 +43,7 @@ test('a run reaches the hosts of its list, by the programs that heed a proxy, an
     `curl -sS -o /dev/null -w 'refused %{http_code}\\n' http://denied.example/ >>out`,
     `curl -sS https://denied.example/ 2>>out; curl -sS https://denied.example/ 2>>out`,
     `node --input-type=module -e "${node}" >>out 2>&1`,
-    'env | grep -ic proxy >>out',
+    'printenv HTTPS_PROXY >proxy',
   ];
   const { run, folder } = await executor({
     script: [bash(commands.join('; ')), done],
@@ -59,7 +60,21 @@ test('a run reaches the hosts of its list, by the programs that heed a proxy, an
     { host: 'denied.example', port: 443, reason: 'not_listed' },
   ]);
   expect(execution.egress).toBe('open');
+  const { port, username, password } = new URL(await readFile(`${folder}/data/workspaces/local/out/proxy`, 'utf8'));
+  const credential = Buffer.from(`${username}:${password}`).toString('base64');
+  expect(
+    await statusOf(Number(port), `CONNECT ${site} HTTP/1.1\r\nProxy-Authorization: Basic ${credential}\r\n\r\n`),
+  ).toBe(407);
 });
+
+/** What the proxy answers to raw bytes. */
+async function statusOf(port: number, bytes: string): Promise<number> {
+  const socket = connect(port, '127.0.0.1');
+  socket.end(bytes);
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  return Number(answer.split(' ')[1]);
+}
 
 const REFUSED: StepInput[] = [bash('curl -sS -o /dev/null -w "%{http_code}" http://denied.example/ >code'), done];
 
@@ -69,6 +84,13 @@ test('a service opens nothing unless told, and Claude Code itself asks for no ho
   expect(await (await server.call(`/v1/workspaces/${workspace}/files/code`)).text()).toBe('403');
   const told = (await server.stream(id)).match(/"type":"egress.denied".*$/gm);
   expect(told).toEqual([expect.stringContaining('"host":"denied.example","port":80')]);
+  const { entries } = await (await server.call('/v1/audit')).json();
+  expect(entries).toContainEqual(
+    expect.objectContaining({
+      ...{ action: 'egress.denied', subject: id, tenant: 'local', keyId: server.key.split('_')[1] },
+      detail: { host: 'denied.example', port: '80', reason: 'not_listed' },
+    }),
+  );
 });
 
 test('a process that waited reaches what its run may, and nothing before', async () => {
@@ -98,4 +120,10 @@ test('a local run without a list has no proxy in its way', async () => {
   const { execution } = await run({ prompt: 'x', workspace: 'open', allowedTools: ['Bash'] });
   expect(execution.egress).toBe('open');
   expect((await readFile(`${folder}/data/workspaces/local/open/count`, 'utf8')).trim()).toBe('0');
+});
+
+test('a process that waited without a proxy is not used by a run that has a list', async () => {
+  const { service, run } = await executor({ warmPool: 1 });
+  const waiting = await waitUntil('a process that waits', () => service.warm.ready()[0]);
+  expect((await run({ prompt: 'x', egress: [] })).execution.workspace).not.toBe(waiting.runId);
 });

@@ -54,6 +54,13 @@ export function describeQuotas(adapter: string, storage: () => Storage, connect:
       await expect(start(quotas, { createdAt: at(61) })).rejects.toMatchObject({ data: { retryAfterMs: 9_000 } });
     });
 
+    test('a limit that was made narrower says when enough of the starts are over', async () => {
+      for (const seconds of [0, 10, 20]) await start([ofKey({ startsPerMinute: 5 })], { createdAt: at(seconds) });
+      await expect(start([ofKey({ startsPerMinute: 2 })], { createdAt: at(25) })).rejects.toMatchObject({
+        data: { retryAfterMs: 45_000 },
+      });
+    });
+
     test('a refused start counts against nothing', async () => {
       const [wide, narrow] = [ofTenant({ startsPerMinute: 2, bytesPerDay: 1_000 }), ofKey({ concurrentRuns: 1 })];
       await start([narrow]);
