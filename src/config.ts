@@ -2,9 +2,16 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
+import type { EgressList } from './protocol/egress-rule.ts';
 import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
 import { settingConflicts } from './setting-conflicts.ts';
 import { SETTINGS } from './settings.ts';
+
+interface UsageLimits {
+  readonly concurrentRuns: number | undefined;
+  readonly startsPerMinute: number | undefined;
+  readonly bytesPerDay: number | undefined;
+}
 
 export interface Config {
   readonly credentials: {
@@ -61,6 +68,14 @@ export interface Config {
   readonly claudeBin: string | undefined;
   readonly runUid: number;
   readonly isolation: 'auto' | 'L1' | 'L2' | 'L3';
+  /** What runs reach besides the model when their request does not say; undefined where nobody has decided. */
+  readonly egress: EgressList | undefined;
+  /** Addresses they may reach although they are not public. */
+  readonly egressPrivate: readonly string[];
+  /** What each key may use up when it has no limits of its own, and each tenant; undefined for no limit. */
+  readonly limits: { readonly key: UsageLimits; readonly tenant: UsageLimits };
+  /** Wrong keys in a minute after which an address is refused. */
+  readonly wrongKeyLimit: number;
   readonly defaultModel: string;
   readonly lentWorkspaces: LentWorkspaces;
   readonly maxConcurrent: number;
@@ -71,10 +86,17 @@ export interface Config {
   readonly stallAfterMs: number;
   readonly maxLineBytes: number;
   readonly maxLogBytes: number;
-  readonly retention: { readonly logDays: number; readonly recordDays: number; readonly maxLogBytes: number };
+  readonly retention: {
+    readonly logDays: number;
+    readonly recordDays: number;
+    readonly maxLogBytes: number;
+    readonly auditDays: number;
+  };
   /** Every secret among the settings, so that none reaches a log line. */
   readonly secrets: readonly string[];
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** The names of the settings that were given, for the audit log. */
+  readonly settingNames: readonly string[];
   /** False where NO_COLOR asks for none. */
   readonly colour: boolean;
   /** What a run inherits of the service's own environment: where programs are, language, time zone, certificates. */
@@ -167,6 +189,21 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     claudeBin: settings.CLAUDE_BIN,
     runUid: settings.CC_RUN_UID,
     isolation: settings.CC_ISOLATION,
+    egress: settings.CC_EGRESS,
+    egressPrivate: settings.CC_EGRESS_PRIVATE,
+    limits: {
+      key: {
+        concurrentRuns: settings.CC_LIMIT_CONCURRENT_RUNS,
+        startsPerMinute: settings.CC_LIMIT_STARTS_PER_MINUTE,
+        bytesPerDay: settings.CC_LIMIT_BYTES_PER_DAY,
+      },
+      tenant: {
+        concurrentRuns: settings.CC_LIMIT_TENANT_CONCURRENT_RUNS,
+        startsPerMinute: settings.CC_LIMIT_TENANT_STARTS_PER_MINUTE,
+        bytesPerDay: settings.CC_LIMIT_TENANT_BYTES_PER_DAY,
+      },
+    },
+    wrongKeyLimit: settings.CC_LIMIT_WRONG_KEYS,
     defaultModel: settings.CC_DEFAULT_MODEL,
     lentWorkspaces: settings.CC_WORKSPACES,
     maxConcurrent: settings.CC_MAX_CONCURRENT,
@@ -180,9 +217,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       logDays: settings.CC_RETENTION_DAYS,
       recordDays: settings.CC_RECORD_RETENTION_DAYS,
       maxLogBytes: settings.CC_RETENTION_BYTES,
+      auditDays: settings.CC_AUDIT_RETENTION_DAYS,
     },
     secrets: SECRETS.flatMap((name) => secretParts(env[name])),
     logLevel: settings.CC_LOG_LEVEL,
+    settingNames: Object.keys(set).filter((name) => Object.hasOwn(SETTINGS, name)),
     colour: env.NO_COLOR === undefined,
     inherited: { PATH: '/usr/local/bin:/usr/bin:/bin', ...inherited },
   });

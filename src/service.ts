@@ -2,10 +2,12 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
+import { AuditLog } from './audit/audit-log.ts';
 import { type ClaudeBinary, findClaude } from './claude/binary.ts';
 import type { ExecutorClient } from './client/executor-client.ts';
 import type { Config } from './config.ts';
 import { openDispatch } from './dispatch.ts';
+import { startEgressProxy } from './egress/egress-proxy.ts';
 import { EventLog } from './event-log/event-log.ts';
 import { Executions } from './executions/executions.ts';
 import type { Caller } from './executions/new-execution.ts';
@@ -18,6 +20,7 @@ import { WarmPool } from './executions/warm-pool.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import type { OperatorCredential } from './model-gateway/operator-credential.ts';
+import { addressRanges } from './outbound/address-range.ts';
 import { openPaying } from './paying.ts';
 import { newId } from './protocol/ids.ts';
 import { makeDataFolder } from './storage/make-folder.ts';
@@ -33,6 +36,7 @@ const RETENTION_INTERVAL_MS = 3_600_000;
 export interface Service extends AsyncDisposable {
   readonly executions: Executions;
   readonly storage: Storage;
+  readonly audit: AuditLog;
   readonly binary: ClaudeBinary;
   readonly dataDirectory: string;
   /** The processes started ahead; there are none until `warm.open()` is called. */
@@ -77,13 +81,17 @@ export async function createService(config: Config, { logger }: ServiceOptions):
     const paying = await openPaying(config, { found, storage, instanceId, logger });
     opened.push(() => paying.close());
     const { access } = paying;
+    const egress = await startEgressProxy({ allowed: addressRanges(config.egressPrivate) }, logger);
+    opened.push(() => egress.close());
     const launchers = new SpareLauncher();
     opened.push(async () => launchers.close());
-    const settings = { ...config, instanceId, serviceUid: process.getuid?.() };
+    const settings = { ...config, egress: config.egress ?? 'open', instanceId, serviceUid: process.getuid?.() };
     const starts = new StartGate();
-    const warm = new WarmPool({ access, binary, logger, settings, starts }, config.warmPool);
+    const warm = new WarmPool({ access, egress, binary, logger, settings, starts }, config.warmPool);
     const eventLog = new EventLog(storage);
-    const context = { storage, eventLog, access, binary, launchers, starts, warm, logger, settings };
+    const audit = new AuditLog(storage, logger);
+    opened.push(() => audit.close());
+    const context = { storage, audit, eventLog, access, egress, binary, launchers, starts, warm, logger, settings };
     const runs = new Runs(context);
     const dispatch = await openDispatch(config, {
       storage,
@@ -128,13 +136,16 @@ export async function createService(config: Config, { logger }: ServiceOptions):
         () => warm.close(),
         async () => launchers.close(),
         ...underWay.map((work) => () => work),
+        () => egress.close(),
         () => paying.close(),
+        () => audit.close(),
         () => storage.close(),
       ]);
     };
     return {
       executions,
       storage,
+      audit,
       binary,
       dataDirectory: config.dataDirectory,
       warm,
@@ -224,6 +235,7 @@ async function keepWithinLimits(storage: Storage, { retention }: Config, logger:
     logsFinishedBefore: daysAgo(retention.logDays),
     recordsFinishedBefore: daysAgo(retention.recordDays),
     maxLogBytes: retention.maxLogBytes,
+    auditBefore: daysAgo(retention.auditDays),
   });
   await removeFoldersOf(report, logger);
 }

@@ -1,73 +1,19 @@
-import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { CALLER_SETTINGS } from './caller-settings.ts';
-import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
-import { OPERATOR_TENANT } from './protocol/tenant.ts';
-
-const whole = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, { error: 'is not a whole number' })
-    .transform(Number)
-    .pipe(z.int().min(min).max(max));
-
-const milliseconds = whole(1, 30 * 24 * 3600 * 1000);
-const MiB = 1024 * 1024;
-
-const dollars = z
-  .string()
-  .regex(/^\d{1,9}(\.\d{1,6})?$/, { error: 'is not an amount such as 20 or 0.5' })
-  .transform(Number);
-
-const upstreamUrl = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' });
-
-/** `name=/path` for the operator's own tenant, `name@tenant=/path` for another. */
-const LENT = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([a-z0-9][a-z0-9._-]{0,62}))?=(\/.*)$/;
-
-const lentWorkspaces = z.string().transform((value, context): LentWorkspaces => {
-  const lent: Record<string, Record<string, string>> = {};
-  for (const entry of value.split(',').map((part) => part.trim())) {
-    if (entry === '') continue;
-    const [, name, tenant = OPERATOR_TENANT, path] = LENT.exec(entry) ?? [];
-    if (name === undefined || path === undefined) {
-      const message = `has the entry ${entry}; write name=/absolute/path or name@tenant=/absolute/path, separated by commas`;
-      context.addIssue({ code: 'custom', message });
-      return z.NEVER;
-    }
-    lent[tenant] = { ...lent[tenant], [name]: path };
-  }
-  return lent;
-});
-
-const origins = z.string().transform((value, context) => {
-  const listed = value.split(',').map((part) => part.trim());
-  const wrong = listed.find((part) => part !== '*' && !(URL.canParse(part) && new URL(part).origin === part));
-  if (wrong !== undefined) {
-    context.addIssue({
-      code: 'custom',
-      message: `has the entry ${wrong}; an origin is scheme://host, with a port where it has one`,
-    });
-    return z.NEVER;
-  }
-  return listed;
-});
-
-const proxies = z.string().transform((value, context) => {
-  if (value === 'on' || value === 'off') return value === 'on';
-  const listed = value.split(',').map((part) => part.trim());
-  const wrong = listed.find(
-    (part) => !/^[0-9a-f.:]+(\/\d{1,3})?$/i.test(part) || isIP(part.split('/', 1)[0] ?? '') === 0,
-  );
-  if (wrong !== undefined) {
-    context.addIssue({
-      code: 'custom',
-      message: `has the entry ${wrong}; write off, on, or addresses such as 10.0.0.0/8`,
-    });
-    return z.NEVER;
-  }
-  return listed;
-});
+import { LIMIT_SETTINGS } from './limit-settings.ts';
+import {
+  addresses,
+  dollars,
+  egress,
+  lentWorkspaces,
+  MiB,
+  milliseconds,
+  origins,
+  proxies,
+  upstreamUrl,
+  whole,
+} from './setting-values.ts';
 
 interface Setting {
   schema: z.ZodType;
@@ -122,6 +68,7 @@ export const SETTINGS = {
     example: '5000',
     help: 'Connections at once; further ones are dropped.',
   },
+  ...LIMIT_SETTINGS,
   CC_DRAIN_MS: {
     schema: whole(0, 24 * 3600 * 1000).default(600_000),
     example: '600000',
@@ -223,6 +170,16 @@ export const SETTINGS = {
     example: 'auto',
     help: 'The isolation level; this version builds L1.',
   },
+  CC_EGRESS: {
+    schema: egress.optional(),
+    example: '',
+    help: 'Hosts that runs may reach besides the model, when their request does not say: example.org,*.example.org,example.org:8443; none; open. Unset: none, and open for a run of the command line without a service.',
+  },
+  CC_EGRESS_PRIVATE: {
+    schema: addresses.default([]),
+    example: '',
+    help: 'Addresses that runs may reach although they are in no public network, if their list names the host: 10.1.2.0/24,192.168.1.5.',
+  },
   CC_DEFAULT_MODEL: {
     schema: z.string().min(1).default('sonnet'),
     example: 'sonnet',
@@ -278,6 +235,11 @@ export const SETTINGS = {
     schema: whole(MiB, 2 ** 50).default(10 * 1024 * MiB),
     example: '10737418240',
     help: 'Event logs kept in all, in bytes; the oldest finished are cut first.',
+  },
+  CC_AUDIT_RETENTION_DAYS: {
+    schema: whole(1, 36_500).default(365),
+    example: '365',
+    help: 'Days after which entries of the audit log are removed, the oldest first.',
   },
   CC_LOG_LEVEL: {
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('warn'),

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { auditDraft } from '../audit/audit-draft.ts';
 import { keyFile, writeKeyFile } from '../auth/key-file.ts';
 import { createKeyRing, OPERATOR } from '../auth/key-ring.ts';
 import { idInKey } from '../auth/key-secret.ts';
 import { ServiceKeys } from '../auth/service-keys.ts';
 import type { KeyClient } from '../client/server-keys.ts';
 import type { Config } from '../config.ts';
+import type { AuditAction } from '../protocol/audit.ts';
 import { NewKey, Rotation } from '../protocol/key-schemas.ts';
 import { parseInput } from '../protocol/parse-input.ts';
 import { openRedisStorage } from '../storage/redis/redis-storage.ts';
@@ -17,11 +19,20 @@ export async function openKeys(config: Config): Promise<KeyClient> {
   const ring = createKeyRing(storage);
   const { dataDirectory } = config;
   return {
-    create: async (wanted) => ring.create(OPERATOR, parseInput(NewKey, wanted)),
+    create: async (wanted) => {
+      const made = await ring.create(OPERATOR, parseInput(NewKey, wanted));
+      await noteDown(storage, 'key.create', made.id);
+      return made;
+    },
     list: (options) => ring.list(OPERATOR, options),
-    revoke: (id) => ring.revoke(OPERATOR, id),
+    revoke: async (id) => {
+      const revoked = await ring.revoke(OPERATOR, id);
+      await noteDown(storage, 'key.revoke', id);
+      return revoked;
+    },
     rotate: async (id, options) => {
       const made = await ring.rotate(OPERATOR, id, parseInput(Rotation, options));
+      await noteDown(storage, 'key.rotate', id);
       if (idInKey(await keptKey(dataDirectory)) === id) await writeKeyFile(dataDirectory, made.key);
       return made;
     },
@@ -33,10 +44,19 @@ export async function openKeys(config: Config): Promise<KeyClient> {
 export async function resetServiceKey(config: Config): Promise<string> {
   const storage = await openKeyStore(config);
   try {
-    return await new ServiceKeys({ storage, operatorKey: undefined }).reset(config.dataDirectory);
+    const key = await new ServiceKeys({ storage, operatorKey: undefined }).reset(config.dataDirectory);
+    await noteDown(storage, 'key.create', idInKey(key));
+    return key;
   } finally {
     await storage.close();
   }
+}
+
+/** Who can open the store needs no key, and is written down all the same. */
+function noteDown(storage: Storage, action: AuditAction, subject: string | undefined): Promise<void> {
+  return storage.appendAudit([
+    auditDraft({ tenant: OPERATOR.tenant }, { action, subject, detail: { by: 'the store' } }),
+  ]);
 }
 
 async function openKeyStore({ redisUrl, redisPersistence, dataDirectory }: Config): Promise<Storage> {

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { ERRORS, type ErrorCode, ServiceError } from '../protocol/errors.ts';
+import { auditCommand } from './audit.ts';
 import type { CommandDeps } from './command-deps.ts';
 import { controlCommand } from './control.ts';
 import { deleteCommand } from './delete.ts';
@@ -69,6 +70,7 @@ function commands(deps: CommandDeps): Command[] {
     deleteCommand(deps),
     serveCommand(deps),
     keysCommand(deps),
+    auditCommand(deps),
     doctorCommand(deps),
     demoCommand(deps),
   ];

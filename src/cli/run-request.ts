@@ -29,6 +29,7 @@ export async function toRequest(prompt: string, options: RunOptions): Promise<Ex
     stallAfterMs: options.stallAfter,
     sessionId: options.session,
     workspace: options.workspace,
+    egress: options.egress,
     env: options.env,
     mcpServers: serversOf(mcp),
     metadata: options.metadata,

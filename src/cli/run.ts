@@ -31,6 +31,7 @@ export interface RunOptions extends ServerOptions {
   stallAfter?: number;
   session?: string;
   workspace?: string;
+  egress?: string[];
   env?: Record<string, string>;
   mcpConfig?: string;
   partial: boolean;
@@ -80,6 +81,7 @@ export function runCommand(deps: CommandDeps): Command {
         'key',
       ]),
     )
+    .option('--egress <hosts>', 'hosts to reach besides the model: example.org,*.example.org; "" for none', rules)
     .option('-e, --env <NAME=VALUE>', 'a variable for the run; may be repeated', pair)
     .option('--mcp-config <file>', 'MCP servers, as claude takes them')
     .option('--no-partial', 'no text as it streams')

@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { AuditPage, type ChainLink } from '../protocol/audit.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequestInput } from '../protocol/execution-request.ts';
 import { ExecutionPage } from '../protocol/http-schemas.ts';
+import { auditLines } from './audit-lines.ts';
 import { type Call, callServer, wasRefused } from './call-server.ts';
 import type { ExecutorClient } from './executor-client.ts';
 import { followEvents, type OpenEvents, sleep } from './follow-events.ts';
@@ -32,6 +34,10 @@ export interface ServerClient extends ExecutorClient {
   input(id: string, text: string): Promise<Execution>;
   /** Removes a finished execution with its log. */
   delete(id: string): Promise<void>;
+  /** The entries of the audit log after one, as they are stored, up to the newest. */
+  audit(after: number): AsyncIterable<string>;
+  /** The newest entry of the audit log, and the last one that retention removed. */
+  auditEnds(): Promise<{ last: ChainLink; cut: ChainLink }>;
 }
 
 /**
@@ -74,6 +80,8 @@ export function connectServer(options: ServerOptions): ServerClient {
     resume: (id) => control(id, 'resume'),
     input: (id, text) => call({ method: 'POST', path: `${pathOf(id)}/input`, body: { text } }, Execution),
     delete: (id) => call({ method: 'DELETE', path: pathOf(id) }, z.undefined()),
+    audit: (after) => auditLines(server, after),
+    auditEnds: () => repeatable({ method: 'GET', path: 'v1/audit', query: { limit: 1 } }, AuditPage),
     close: async ({ force }) => {
       closing.abort();
       const late = new AbortController();

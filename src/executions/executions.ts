@@ -10,6 +10,7 @@ import type { Dispatcher } from './dispatcher.ts';
 import { assertCursor, followEvents, type Reading, readPage, storedExecution } from './event-reading.ts';
 import type { LiveExecution } from './live-execution.ts';
 import type { Caller } from './new-execution.ts';
+import { takeBytes } from './quotas.ts';
 import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner, whoeverHasIt } from './remote-control.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
@@ -38,8 +39,8 @@ export class Executions {
   /**
    * Accepts an execution; when the promise resolves, it is stored. The same idempotency key with the same request
    * returns the execution of the first time.
-   * @throws ServiceError `invalid_request`, `not_found` (session), `idempotency_conflict`, `queue_full`,
-   * `not_implemented`, `shutting_down`, `storage_unavailable`
+   * @throws ServiceError `invalid_request`, `not_found` (session), `idempotency_conflict`, `too_many`, `quota_exceeded`,
+   * `queue_full`, `not_implemented`, `shutting_down`, `storage_unavailable`
    */
   async start(input: unknown, caller: Caller): Promise<Execution> {
     const request = parseExecutionRequest(input);
@@ -182,6 +183,7 @@ export class Executions {
   async addInput(id: string, text: string, caller: Caller): Promise<Execution> {
     const live = this.#runs.find(id, caller.tenant);
     if (live === undefined) return this.#askOwner({ executionId: id, action: 'input', text }, caller);
+    await takeBytes(this.#context, caller, Buffer.byteLength(text));
     live.addTurn(text);
     return live.snapshot();
   }

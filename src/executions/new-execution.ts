@@ -1,22 +1,30 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
+import type { EgressList } from '../protocol/egress-rule.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import { newId } from '../protocol/ids.ts';
 import { type LentWorkspaces, lentDirectory } from '../protocol/lent-workspaces.ts';
+import type { UsageLimits } from '../storage/quota.ts';
 import type { ExecutionRecord, SessionRecord, Storage, Tenant } from '../storage/storage.ts';
 import { NO_ENVELOPE_KEY } from './credential-envelope.ts';
 import type { GatewayAccess } from './run-context.ts';
 import { sessionFolder, workspaceFolder } from './run-directories.ts';
+import { egressListOf, shownEgress } from './run-egress.ts';
 import type { SpareNames } from './warm-place.ts';
 
-/** Who asks. `directory` is set for a caller on this machine who works in a directory of their own. */
+/** Who asks. */
 export interface Caller {
   tenant: Tenant;
+  /** For a caller on this machine who works in a directory of their own. */
   directory?: string;
-  /** The key that asks, to whose spend the run counts. */
-  keyId?: string;
+  /** The key that was presented, to whose spend the run counts, and what it may use up where that is not what is usual; no key, no limits. */
+  keyId?: string | undefined;
+  limits?: UsageLimits | null | undefined;
+  /** Where from, and by which request, as the audit log names it. */
+  address?: string | undefined;
+  requestId?: string | undefined;
   /** The caller's own Claude credential, which then pays in place of the operator's. */
   credential?: CallerCredential;
 }
@@ -31,6 +39,7 @@ export interface NewExecutionSettings {
   instanceId: string;
   dataDirectory: string;
   defaultModel: string;
+  egress: EgressList;
   timeLimitMs: number;
   lentWorkspaces: LentWorkspaces;
 }
@@ -87,15 +96,13 @@ export async function newExecution(
     model: request.model ?? settings.defaultModel,
     cli: null,
     attempt: 1,
-    timeLimit:
-      request.timeLimitMs === undefined
-        ? { ms: settings.timeLimitMs, source: 'default' }
-        : { ms: request.timeLimitMs, source: 'request' },
+    timeLimit: timeLimitOf(request, settings),
     lastSeq: 1,
     receiptId: null,
     cancelRequestedAt: null,
     denials: [],
     isolation: 'L1',
+    egress: shownEgress(egressListOf(request, settings), 'L1'),
     queuePosition: null,
     createdAt: now,
     startedAt: null,
@@ -104,6 +111,7 @@ export async function newExecution(
   };
   const record: ExecutionRecord = {
     tenant: caller.tenant,
+    keyId: caller.keyId ?? null,
     execution,
     request,
     directory: place.directory,
@@ -117,19 +125,23 @@ export async function newExecution(
   return { record, session: sessionRecord };
 }
 
+function timeLimitOf({ timeLimitMs }: ExecutionRequest, settings: NewExecutionSettings): Execution['timeLimit'] {
+  if (timeLimitMs !== undefined) return { ms: timeLimitMs, source: 'request' };
+  return { ms: settings.timeLimitMs, source: 'default' };
+}
+
 /**
- * Who pays: the key it counts to, and the caller's own credential as it waits with the execution.
+ * The caller's own credential as it waits with the execution.
  * @throws ServiceError `credential_unusable` where there is no key to seal it with
  */
 function payment(
   executionId: string,
-  { tenant, keyId, credential }: Caller,
+  { tenant, credential }: Caller,
   { envelopes }: Pick<GatewayAccess, 'envelopes'>,
-): Pick<ExecutionRecord, 'keyId' | 'envelope'> {
-  const counted = keyId === undefined ? {} : { keyId };
-  if (credential === undefined) return counted;
+): Pick<ExecutionRecord, 'envelope'> {
+  if (credential === undefined) return {};
   if (envelopes === undefined) throw new ServiceError('credential_unusable', NO_ENVELOPE_KEY);
-  return { ...counted, envelope: envelopes.seal(credential.reveal(), { executionId, tenant }) };
+  return { envelope: envelopes.seal(credential.reveal(), { executionId, tenant }) };
 }
 
 /** Where a run works. */

@@ -3,6 +3,7 @@ import { claudeCommand } from '../claude/command.ts';
 import { decideOutcome, type Stop, toExecutionResult } from '../claude/outcome.ts';
 import { type ClaudeProcess, startClaude } from '../claude/process.ts';
 import { outputContract } from '../claude/structured-output.ts';
+import type { Egress } from '../egress/egress-proxy.ts';
 import type { LaunchFailure } from '../isolation/launch-failure.ts';
 import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
@@ -13,6 +14,7 @@ import type { LiveExecution } from './live-execution.ts';
 import { canStore, readLines } from './read-lines.ts';
 import type { RunContext } from './run-context.ts';
 import { type AttemptPlace, hasTranscript, MAX_PROCESSES, writeOptionFiles } from './run-directories.ts';
+import { egressListOf, egressRun, openEgress } from './run-egress.ts';
 import { payerOf } from './run-payer.ts';
 import { awaitExit, stopProcess } from './stop-process.ts';
 import type { Spare } from './warm-spare.ts';
@@ -47,15 +49,18 @@ async function runCold(
   }
   context.warm.runStarts();
   const token = ready.gateway.issueToken();
+  const egress = await openEgress(context, egressListOf(live.record.request, context.settings));
+  egress?.allow(egressRun(context, live));
   try {
     return await metered(context, { live, ready, token }, async (calls) => {
-      const claude = await start(context, { live, place, token, ready });
+      const claude = await start(context, { live, place, token, ready, egress });
       void claude.spoke.then(leave);
       const begin = (conversation: Conversation): void => conversation.start(live.record.request);
       return (await supervise(context, { live, claude, calls, version: ready.version }, begin)).outcome;
     });
   } finally {
     leave?.();
+    await egress?.close();
   }
 }
 
@@ -69,6 +74,7 @@ async function runWarm(
 ): Promise<Outcome | undefined> {
   return metered(context, { live, ready, token: spare.token }, async (calls) => {
     const claude = spare.handOver((text) => keepStderr(context, live, text));
+    spare.egress?.allow(egressRun(context, live));
     const begin = (conversation: Conversation): void => conversation.startInitialised(live.record.request);
     const followed = await supervise(context, { live, claude, calls, version: ready.version }, begin);
     const untouched = !followed.heard && !calls.any() && live.execution.state === 'running';
@@ -88,7 +94,7 @@ async function metered<T>(
   gateway.attach(token, {
     executionId: live.execution.id,
     credential,
-    payer: { tenant: live.record.tenant, keyId: live.record.keyId },
+    payer: { tenant: live.record.tenant, keyId: live.record.keyId ?? undefined },
     spentUsd: live.spentUsd,
     onCall: calls.onCall,
     ...(maxBudgetUsd === undefined ? {} : { maxBudgetUsd }),
@@ -102,10 +108,16 @@ async function metered<T>(
   }
 }
 
+/** What a process has of the service: its ways out. */
+interface StartedWith {
+  token: string;
+  egress: Egress | undefined;
+}
+
 /** Starts the process and sends the prompt; a failed start shows in `exited`. */
 async function start(
   context: RunContext,
-  { live, place, token, ready }: { live: LiveExecution; place: AttemptPlace; token: string; ready: Ready },
+  { live, place, token, ready, egress }: StartedWith & { live: LiveExecution; place: AttemptPlace; ready: Ready },
 ): Promise<ClaudeProcess> {
   const { request, execution } = live.record;
   const { directories, identity } = place;
@@ -119,7 +131,7 @@ async function start(
     directories,
     runId: live.record.runId,
     gateway: { baseUrl: ready.gateway.baseUrl, token, credentialKind: ready.credential.kind },
-    inherited: context.settings.inherited,
+    inherited: { ...context.settings.inherited, ...egress?.environment },
   });
   return startClaude({
     command,

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { ClaudeBinary } from '../claude/binary.ts';
+import type { EgressProxy } from '../egress/egress-proxy.ts';
 import type { EventLog } from '../event-log/event-log.ts';
 import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
@@ -7,6 +9,7 @@ import type { ModelGateway } from '../model-gateway/model-gateway.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { CredentialEnvelopes } from './credential-envelope.ts';
 import type { NewExecutionSettings } from './new-execution.ts';
+import type { LimitSettings } from './quotas.ts';
 import type { StartGate } from './start-gate.ts';
 import type { WarmPool } from './warm-pool.ts';
 
@@ -21,8 +24,10 @@ export interface GatewayAccess {
 /** What the core is given; made once by the composition root. */
 export interface RunContext {
   storage: Storage;
+  audit: AuditLog;
   eventLog: EventLog;
   access: GatewayAccess;
+  egress: EgressProxy;
   binary: ClaudeBinary;
   launchers: SpareLauncher;
   starts: StartGate;
@@ -30,6 +35,7 @@ export interface RunContext {
   logger: Logger;
   settings: NewExecutionSettings & {
     runUid: number;
+    limits: LimitSettings;
     serviceUid: number | undefined;
     stallAfterMs: number;
     maxLineBytes: number;

@@ -1,22 +1,35 @@
+import { auditDraft } from '../audit/audit-draft.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionRecord } from '../storage/storage.ts';
 import { type Caller, newExecution, requestHash } from './new-execution.ts';
+import { quotasOf } from './quotas.ts';
 import type { RunContext } from './run-context.ts';
 import type { SpareNames } from './warm-place.ts';
 
 /**
  * Stores a new execution together with its first event, or finds the one that the same idempotency key was used for.
- * @throws ServiceError `idempotency_conflict` when that one was asked for something else; those of `newExecution`
+ * @throws ServiceError `idempotency_conflict` when that one was asked for something else; `too_many` and `quota_exceeded`
+ * where a limit of the caller stands in the way; those of `newExecution`
  */
 export async function storeExecution(
-  { storage, settings, access }: RunContext,
+  { storage, audit, settings, access }: RunContext,
   { request, caller, spare }: { request: ExecutionRequest; caller: Caller; spare: SpareNames | undefined },
 ): Promise<{ created: boolean; record: ExecutionRecord }> {
   const { record, session } = await newExecution(request, caller, { storage, settings, access, spare });
-  const { created, record: stored } = await storage.createExecution(record, queuedEvent(record), session);
+  const entry = auditDraft(caller, { action: 'execution.start', subject: record.execution.id });
+  const {
+    created,
+    audited,
+    record: stored,
+  } = await storage.createExecution(record, queuedEvent(record), {
+    session,
+    quotas: quotasOf(caller, settings.limits),
+    audit: entry,
+  });
+  if (created && audited !== true) await audit.add(entry);
   if (created) return { created, record };
   refuseOther(stored, record.requestHash);
   return { created, record: stored };

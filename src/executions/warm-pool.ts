@@ -132,7 +132,7 @@ export class WarmPool {
   #profileOf(request: ExecutionRequest, caller: Caller): WarmProfile | undefined {
     const { access, settings } = this.#context;
     const operatorKind = 'credential' in access.operator ? access.operator.credential.kind : undefined;
-    return profileOf(request, caller, { defaultModel: settings.defaultModel, operatorKind });
+    return profileOf(request, caller, { ...settings, operatorKind });
   }
 
   #take(profile: WarmProfile): Spare | undefined {

@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import { initializeMessage, optionArguments } from '../claude/command.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
+import type { EgressList } from '../protocol/egress-rule.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { Tenant } from '../storage/storage.ts';
 import type { Caller } from './new-execution.ts';
+import { egressListOf } from './run-egress.ts';
 
 /**
  * What a process that waits is started with, and all that a run must share with it to be served by it. A `fresh` one
@@ -18,6 +20,8 @@ export interface WarmProfile {
   credentialKind: GatewayCredential['kind'];
   /** The options of the run; its prompt is not in it. */
   request: ExecutionRequest;
+  /** Whether its programs are to use the egress proxy; what they reach there is the run's. */
+  proxied: boolean;
   /** The first line it is sent. */
   initialize: object;
   /** Two profiles are the same when their keys are. */
@@ -28,19 +32,20 @@ export interface WarmProfile {
 export function profileOf(
   request: ExecutionRequest,
   caller: Caller,
-  { defaultModel, operatorKind }: { defaultModel: string; operatorKind: GatewayCredential['kind'] | undefined },
+  defaults: { defaultModel: string; egress: EgressList; operatorKind: GatewayCredential['kind'] | undefined },
 ): WarmProfile | undefined {
   const { sessionId, workspace, env, mcpServers, outputSchema } = request;
   if (sessionId !== undefined || env !== undefined || mcpServers !== undefined) return undefined;
   if (workspace === undefined ? caller.directory !== undefined : workspace.startsWith('lent:')) return undefined;
-  const credentialKind = caller.credential?.kind ?? operatorKind;
+  const credentialKind = caller.credential?.kind ?? defaults.operatorKind;
   if (credentialKind === undefined) return undefined;
   const kind = workspace === undefined ? 'fresh' : 'named';
   const { tenant } = caller;
-  const model = request.model ?? defaultModel;
+  const model = request.model ?? defaults.defaultModel;
+  const proxied = egressListOf(request, defaults) !== 'open';
   const schema = outputSchema === undefined ? undefined : outputContract(outputSchema).cliSchema;
   const initialize = initializeMessage(request, schema);
-  const shared = JSON.stringify([kind, tenant, credentialKind, optionArguments(request, model), initialize]);
+  const shared = JSON.stringify([kind, tenant, credentialKind, proxied, optionArguments(request, model), initialize]);
   const key = createHash('sha256').update(shared).digest('base64');
-  return { kind, tenant, model, credentialKind, request: { ...request, prompt: '' }, initialize, key };
+  return { kind, tenant, model, credentialKind, proxied, request: { ...request, prompt: '' }, initialize, key };
 }

@@ -1,6 +1,7 @@
 import { claimMessage } from '../claude/command.ts';
 import { readControlAnswer } from '../claude/control-answer.ts';
 import { type ClaudeOptions, type ClaudeProcess, startClaude } from '../claude/process.ts';
+import type { Egress } from '../egress/egress-proxy.ts';
 import type { Identity } from '../isolation/launcher-arguments.ts';
 import type { SpareNames } from './warm-place.ts';
 import type { WarmProfile } from './warm-profile.ts';
@@ -16,6 +17,8 @@ export interface SpareOptions {
   profile: WarmProfile;
   /** The gateway token it was started with; nothing is attached to it until a run is. */
   token: string;
+  /** Its way out, where it has one; a run that uses it says what it may reach. It is closed when nothing is left. */
+  egress: Egress | undefined;
   identity: Identity | undefined;
   claude: Omit<ClaudeOptions, 'onStderr'>;
 }
@@ -25,6 +28,7 @@ export class Spare {
   readonly names: SpareNames;
   readonly profile: WarmProfile;
   readonly token: string;
+  readonly egress: Egress | undefined;
   readonly identity: Identity | undefined;
   readonly startedAt: number = performance.now();
   /** Whether it has answered its options; `false` when it ended, or took longer than 10 seconds. */
@@ -42,10 +46,11 @@ export class Spare {
   readonly #asked = new Map<string, (succeeded: boolean) => void>();
   #state: 'waiting' | 'handed_over' | 'ended' = 'waiting';
 
-  constructor({ names, profile, token, identity, claude }: SpareOptions) {
+  constructor({ names, profile, token, egress, identity, claude }: SpareOptions) {
     this.names = names;
     this.profile = profile;
     this.token = token;
+    this.egress = egress;
     this.identity = identity;
     this.#claude = startClaude({ ...claude, onStderr: (text) => this.#stderr(text) });
     this.#printed = this.#claude.batches[Symbol.asyncIterator]();

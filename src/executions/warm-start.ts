@@ -7,7 +7,7 @@ import { noteSpare, removeSpare } from './warm-place.ts';
 import type { WarmProfile } from './warm-profile.ts';
 import { Spare } from './warm-spare.ts';
 
-export type WarmContext = Pick<RunContext, 'access' | 'binary' | 'logger' | 'settings' | 'starts'>;
+export type WarmContext = Pick<RunContext, 'access' | 'binary' | 'egress' | 'logger' | 'settings' | 'starts'>;
 
 /**
  * Starts a process that waits for a run with this profile, in folders of its own. `undefined` where there can be none:
@@ -28,6 +28,7 @@ export async function startSpare(context: WarmContext, profile: WarmProfile): Pr
   const { identity, stayedRootBecause } = await chooseIdentity(place, policy);
   if (stayedRootBecause !== undefined && request.permissionMode === 'bypassPermissions') return undefined;
   await noteSpare(dataDirectory, names);
+  const egress = profile.proxied ? await context.egress.open() : undefined;
   try {
     const configDirectory = sessionFolder(dataDirectory, names.sessionId);
     const directories = prepareRunDirectories(place, { dataDirectory, configDirectory, identity });
@@ -41,12 +42,15 @@ export async function startSpare(context: WarmContext, profile: WarmProfile): Pr
       directories: claimed ? { ...directories, workspace: directories.home } : directories,
       runId: names.runId,
       gateway: { baseUrl: access.gateway.baseUrl, token, credentialKind: profile.credentialKind },
-      inherited: settings.inherited,
+      inherited: { ...settings.inherited, ...egress?.environment },
     });
     const limits = identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } };
     const claude = { command, ...limits, maxLineBytes: settings.maxLineBytes };
-    return new Spare({ names, profile, token, identity, claude });
+    const spare = new Spare({ names, profile, token, egress, identity, claude });
+    void spare.gone.then(() => egress?.close());
+    return spare;
   } catch (error) {
+    await egress?.close();
     await removeSpare(dataDirectory, names);
     throw error;
   }

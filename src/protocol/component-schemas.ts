@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AuditEntry, AuditPage } from './audit.ts';
 import { EXECUTION_EXAMPLE, PROBLEM_EXAMPLE, REQUEST_EXAMPLE } from './contract-examples.ts';
 import { FIELD_TEXTS } from './contract-texts.ts';
 import { AuthStatus, CredentialStatus, NodeCredential } from './credential-status.ts';
@@ -59,6 +60,8 @@ const COMPONENTS: Readonly<Record<Direction, Readonly<Record<string, z.ZodType>>
     AuthStatus,
     NodeCredential,
     CredentialStatus,
+    AuditEntry,
+    AuditPage,
     HealthState,
     HealthDetail,
     Welcome,

@@ -43,6 +43,7 @@ export const EXECUTION_EXAMPLE: Execution = {
   cancelRequestedAt: null,
   denials: [],
   isolation: 'L1',
+  egress: 'open',
   queuePosition: null,
   createdAt: '2025-01-01T00:00:00.000Z',
   startedAt: '2025-01-01T00:00:00.120Z',

@@ -30,7 +30,8 @@ export const FIELD_TEXTS: Readonly<Record<keyof ExecutionRequest, string>> = {
   priority: 'Higher starts first; the same starts in order of arrival.',
   cancelOnDisconnect:
     'Whether the run ends with the connection that asked for it. `POST /v1/executions`, which keeps none, refuses it.',
-  egress: 'Domains the run may reach. Not built yet: answered with `not_implemented`.',
+  egress:
+    'Hosts the run may reach besides the model: `example.org`, `*.example.org`, with `:port` for others than 443 and 80; `[]` for none. Left out: `CC_EGRESS`. At L1 programs are only asked to keep to it.',
   repairTurns: 'Further turns in which a structured output that is missing or wrong may be mended.',
   idempotencyKey: 'The same key with the same request returns the execution of the first time.',
   projectSettings:
@@ -51,6 +52,8 @@ export const EVENT_TEXTS: Readonly<Record<EventType, string>> = {
   'approval.resolved': 'Comes with approvals.',
   'limit.notice': 'The model API holds the run back; `retryAt` says until when, where it is known.',
   'model.called': 'A call of the model API has ended, as the gateway saw it: the second witness of what a run used.',
+  'egress.denied':
+    'The run was refused a host: `not_listed` in its egress list, or `not_public`. Once for each host and port, for 100 of them.',
   'execution.paused': 'The whole process tree is stopped, and so are the clocks.',
   'execution.resumed': 'It goes on: asked by the `caller`, or after 240 s by `time`.',
   'execution.stalled': 'No output for `silentMs`. The run goes on.',
@@ -122,6 +125,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   request_timeout: 'headers, a JSON body, and every part of an upload have a time limit',
   unsupported_media_type: 'JSON is sent as `application/json`, and nothing is sent compressed',
   too_many: '`retryAfterMs` says when to try again',
+  quota_exceeded: 'the message names the limit; `retryAfterMs` says when the day ends',
   not_running: 'made by clients that cannot reach it',
   model_api_unreachable: 'a Claude credential could not be checked; `retryAfterMs` says when to try again',
   address_unusable: 'made at the start: another program listens there',

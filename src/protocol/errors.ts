@@ -35,6 +35,7 @@ export const ERRORS = {
   request_timeout: { http: 408, rpc: 1019, retryable: false, title: 'The request did not arrive in time' },
   unsupported_media_type: { http: 415, rpc: 1020, retryable: false, title: 'The body is not of a kind taken here' },
   too_many: { http: 429, rpc: 1021, retryable: true, title: 'There are too many of these at once' },
+  quota_exceeded: { http: 429, rpc: 1030, retryable: true, title: 'A daily limit is used up' },
   not_running: { http: 503, rpc: 1022, retryable: true, title: 'The service does not answer' },
   forbidden: { http: 403, rpc: 1024, retryable: false, title: 'The key may not do this' },
   address_unusable: { http: 503, rpc: 1023, retryable: false, title: 'The service cannot listen at that address' },

@@ -62,6 +62,8 @@ export const EVENT_DATA = {
     firstByteMs: z.number().nullable(),
     durationMs: z.number(),
   }),
+  /** A host that the run was refused; once for each host and port, for 100 of them. */
+  'egress.denied': z.object({ host: z.string(), port: z.int(), reason: z.enum(['not_listed', 'not_public']) }),
   'execution.paused': z.object({}),
   'execution.resumed': z.object({ by: z.enum(['caller', 'time']) }),
   'execution.stalled': z.object({ silentMs: z.int() }),

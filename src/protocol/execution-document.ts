@@ -35,6 +35,7 @@ export const ExecutionDocument: z.ZodType<Execution> = z.looseObject({
   cancelRequestedAt: z.string().nullable().default(null),
   denials: z.array(z.looseObject({ toolUseId: z.string(), name: z.string() })).default([]),
   isolation: word<Execution['isolation']>().default('L1'),
+  egress: z.union([word<'open'>(), z.array(z.string())]).default('open'),
   queuePosition: z.int().nullable().default(null),
   startedAt: z.string().nullable().default(null),
   finishedAt: z.string().nullable().default(null),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EgressEntry, MAX_EGRESS_ENTRIES } from './egress-rule.ts';
 import { ServiceError } from './errors.ts';
 import { parseInput } from './parse-input.ts';
 import { Uuid } from './uuid.ts';
@@ -98,7 +99,7 @@ export const ExecutionRequest = z.strictObject({
   retry: z.strictObject({ max: z.int().min(0).max(10) }).optional(),
   priority: z.int().min(0).max(100).default(50),
   cancelOnDisconnect: z.boolean().default(false),
-  egress: z.array(z.string().min(1).max(253)).max(100).optional(),
+  egress: z.array(EgressEntry).max(MAX_EGRESS_ENTRIES).optional(),
   repairTurns: z.int().min(0).max(5).default(1),
   idempotencyKey: z.string().min(1).max(255).optional(),
   projectSettings: z.boolean().default(false),
@@ -120,7 +121,6 @@ export function parseExecutionRequest(input: unknown): ExecutionRequest {
   const unbuilt = [
     request.checks !== undefined && 'checks',
     request.approvals === 'ask' && 'approvals: ask',
-    request.egress !== undefined && 'egress',
     request.projectSettings && 'projectSettings',
   ].filter((field) => field !== false);
   if (unbuilt.length > 0) {

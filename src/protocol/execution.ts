@@ -85,6 +85,8 @@ export const Execution = z.object({
   denials: z.array(z.object({ toolUseId: z.string(), name: z.string() })),
   /** What the operating system keeps the run away from. */
   isolation: z.enum(['L1', 'L2', 'L3']),
+  /** The hosts it may reach besides the model; `open` where nothing holds it to a list. */
+  egress: z.union([z.literal('open'), z.array(z.string())]),
   queuePosition: z.int().nullable(),
   createdAt: z.string(),
   startedAt: z.string().nullable(),

@@ -42,6 +42,7 @@ export const ANY_ROUTE = [
   'unauthenticated',
   'origin_refused',
   'request_timeout',
+  'too_many',
   'internal',
   'storage_unavailable',
 ] as const satisfies readonly ErrorCode[];

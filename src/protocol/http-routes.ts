@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AuditPage } from './audit.ts';
 import { CREDENTIAL_ROUTES } from './credential-routes.ts';
 import type { ErrorCode } from './errors.ts';
 import { Execution } from './execution.ts';
@@ -6,6 +7,7 @@ import { ExecutionRequest } from './execution-request.ts';
 import { HealthDetail, HealthState } from './health.ts';
 import type { HttpRoute } from './http-route.ts';
 import {
+  AuditQuery,
   EventPage,
   EventsQuery,
   ExecuteQuery,
@@ -30,7 +32,7 @@ const STARTING = [
   'idempotency_conflict',
   'payload_too_large',
   'unsupported_media_type',
-  'too_many',
+  'quota_exceeded',
   'queue_full',
   'shutting_down',
   'not_implemented',
@@ -136,7 +138,7 @@ export const HTTP_ROUTES = {
     params: byId,
     body: { json: InputBody },
     responses: { 200: [{ json: Execution }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'too_many'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded'],
   },
   readFile: {
     method: 'GET',
@@ -155,7 +157,7 @@ export const HTTP_ROUTES = {
     params: byFile,
     body: { media: '*/*' },
     responses: { 200: [{ json: WrittenFile }], 201: [{ json: WrittenFile }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'shutting_down'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded', 'shutting_down'],
   },
   readArchive: {
     method: 'GET',
@@ -174,7 +176,16 @@ export const HTTP_ROUTES = {
     params: byWorkspace,
     body: { media: 'application/x-tar' },
     responses: { 200: [{ json: UnpackedArchive }] },
-    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'shutting_down'],
+    errors: ['not_found', 'conflict', 'payload_too_large', 'unsupported_media_type', 'quota_exceeded', 'shutting_down'],
+  },
+  readAudit: {
+    method: 'GET',
+    path: '/v1/audit',
+    summary: 'Read the audit log after an entry: a page, or as NDJSON all that is there',
+    access: 'admin',
+    query: AuditQuery,
+    responses: { 200: [{ json: AuditPage }, { media: 'application/x-ndjson' }] },
+    errors: [],
   },
   health: {
     method: 'GET',

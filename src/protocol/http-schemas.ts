@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_AUDIT_ENTRIES } from './audit.ts';
 import { ExecutionEvent } from './events.ts';
 import { Execution, ExecutionState, OUTCOME_KINDS } from './execution.ts';
 import { TurnText } from './execution-request.ts';
@@ -38,6 +39,11 @@ export const EventsQuery = z.strictObject({
 /** `finished`: the last event of the log is among these or before them; nothing follows. */
 export const EventPage = z.object({ events: z.array(ExecutionEvent), nextAfter: Cursor, finished: z.boolean() });
 export type EventPage = z.infer<typeof EventPage>;
+
+export const AuditQuery = z.strictObject({
+  after: Cursor.default(0),
+  limit: z.int().min(1).max(MAX_AUDIT_ENTRIES).default(100),
+});
 
 export const ExecuteQuery = z.strictObject({
   /** How long to wait for the end, in ms. */

@@ -57,6 +57,9 @@ export const ROUTE_TEXTS: Readonly<Partial<Record<RouteName, string>>> = {
   revokeToken: 'Revoking one that is revoked is harmless. It is remembered until the token would have ended by itself.',
   health: 'In detail for the operator: a key of the tenant `local` with the scope `admin`.',
   ready: 'In detail for the operator.',
+  readAudit:
+    'For the operator: entries of all tenants. With `Accept: application/x-ndjson` each entry is one line, as it is ' +
+    'stored, up to the newest one; `limit` has no meaning then.',
   live: 'Says nothing about what it depends on.',
   docs: 'A browser may give the key as the password of HTTP Basic, with any user name.',
   openapi: 'A browser may give the key as the password of HTTP Basic, with any user name.',

@@ -1,3 +1,4 @@
+import type { AuditEntry, AuditPage } from './audit.ts';
 import { CREDENTIAL_OUTPUT_TEXTS, CREDENTIAL_SCHEMA_TEXTS } from './credential-texts.ts';
 import type { ExecutionEvent } from './events.ts';
 import type { Execution, ExecutionResult, Outcome, Usage } from './execution.ts';
@@ -33,6 +34,9 @@ export const SCHEMA_TEXTS: Readonly<Record<string, string>> = {
   UnpackedArchive: 'What an archive held.',
   ...KEY_SCHEMA_TEXTS,
   ...CREDENTIAL_SCHEMA_TEXTS,
+  AuditEntry:
+    'Who did what, once. Its stored text is one line of the export; `former` is the SHA-256 of the line before.',
+  AuditPage: 'Entries of the audit log, in order.',
   HealthState: 'How the service is.',
   HealthDetail: 'How the service is, and each thing that it depends on; told to the operator.',
   Welcome: 'Where everything is.',
@@ -58,6 +62,7 @@ export const OUTPUT_TEXTS = {
     cancelRequestedAt: 'When its end was first asked for.',
     denials: 'Tool calls that were denied.',
     isolation: 'What the operating system keeps the run away from.',
+    egress: 'The hosts it may reach besides the model; `open` where nothing holds it to a list, as at L1.',
     queuePosition: '1 when it is the next to start; null when it does not wait here.',
     createdAt: 'When it was accepted.',
     startedAt: 'When its first process started.',
@@ -117,6 +122,25 @@ export const OUTPUT_TEXTS = {
   UnpackedArchive: { files: 'How many files.', directories: 'How many folders.', bytes: 'All files together.' },
   ...KEY_OUTPUT_TEXTS,
   ...CREDENTIAL_OUTPUT_TEXTS,
+  AuditEntry: {
+    seq: '1, 2, 3 … without gaps.',
+    time: 'When it was asked for.',
+    action: 'What was done, such as `execution.start`.',
+    outcome: '`ok`, or the `code` of the refusal.',
+    tenant: 'Whose it was; null for the service itself.',
+    keyId: 'The key that was presented.',
+    address: 'Where the request came from.',
+    requestId: 'Names the request, or the connection, in the log of the service.',
+    subject: 'The id or name of what it was done to.',
+    detail: 'Further facts; never a prompt, an output or a secret.',
+    former: 'The SHA-256 of the text of the entry before; zeros for the first.',
+  },
+  AuditPage: {
+    entries: 'In order, after a cursor.',
+    nextAfter: 'The `after` of the next page.',
+    last: 'The newest entry of the log, and the SHA-256 of its text.',
+    cut: 'The last entry that retention removed: the chain goes on from there.',
+  },
   HealthState: {
     status: '`draining`: it ends the runs it has and takes no more. `broken`: something it needs is missing.',
   },
@@ -163,6 +187,8 @@ export const OUTPUT_TEXTS = {
   WorkspaceEntry: Record<keyof WorkspaceEntry, string>;
   WrittenFile: Record<keyof WrittenFile, string>;
   UnpackedArchive: Record<keyof UnpackedArchive, string>;
+  AuditEntry: Record<keyof AuditEntry, string>;
+  AuditPage: Record<keyof AuditPage, string>;
   HealthState: Record<keyof HealthState, string>;
   HealthDetail: Record<keyof HealthDetail, string>;
   Welcome: Record<keyof typeof Welcome.shape, string>;

@@ -2,7 +2,10 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { keyFile } from '../auth/key-file.ts';
 import { createKeyRing } from '../auth/key-ring.ts';
+import { WrongKeys } from '../auth/wrong-keys.ts';
 import type { Config } from '../config.ts';
+import { auditedExecutions } from '../executions/audited-executions.ts';
+import { quotasOf, takeBytes } from '../executions/quotas.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import { HTTP_ROUTES, type RouteName } from '../protocol/http-routes.ts';
@@ -49,7 +52,8 @@ export async function openServer(config: Config, options: { logger: Logger; vers
   const { logger, version } = options;
   const exposed = config.auth.on ? undefined : openDoorProblem(config.server.host);
   if (exposed !== undefined) throw new ServiceError('address_unusable', exposed);
-  const service = await createService(config, { logger });
+  // What others may have run here reaches nothing unless the operator says so.
+  const service = await createService({ ...config, egress: config.egress ?? [] }, { logger });
   const [draining, closing, force] = [new AbortController(), new AbortController(), new AbortController()];
   let begun = false;
   let app: FastifyInstance | undefined;
@@ -62,7 +66,9 @@ export async function openServer(config: Config, options: { logger: Logger; vers
     });
     const firstKey = config.role === 'worker' ? undefined : await keys.makeFirst(config.dataDirectory);
     const door: Door = {
-      executions: service.executions,
+      executions: auditedExecutions(service.executions, service.audit),
+      audit: service.audit,
+      readAudit: (options) => service.storage.readAudit(options),
       workspaces: createWorkspaces(workspacesOptions(config)),
       callers,
       keyRing: createKeyRing(service.storage),
@@ -70,6 +76,16 @@ export async function openServer(config: Config, options: { logger: Logger; vers
         status: authStatusOf(service, config, claude.account),
         resetMaxAccount: () => claude.account.reset(),
       },
+      wrongKeys: new WrongKeys({
+        limit: config.wrongKeyLimit,
+        share: service.storage.countWrongKey?.bind(service.storage),
+        onRefused: (address) => {
+          logger.warn({ address }, 'too many wrong keys came from an address');
+          void service.audit.record({ address }, { action: 'login.refused', outcome: 'too_many' });
+        },
+      }),
+      takeBytes: (caller, bytes) => takeBytes({ storage: service.storage, settings: config }, caller, bytes),
+      limitsBytes: (caller) => quotasOf(caller, config.limits).some(({ limits }) => limits.bytesPerDay !== undefined),
       logger,
       version,
       documents: { openApi: openApi(version), openRpc: openRpc(version) },
@@ -98,10 +114,16 @@ export async function openServer(config: Config, options: { logger: Logger; vers
     const id = newId();
     if (config.role !== 'worker') await writeServerFile(config.dataDirectory, { url, pid: process.pid, id });
     if (config.role !== 'api') service.warm.open();
-    const stopping = Promise.withResolvers<void>();
-    const ended = stopping.promise.then(() =>
-      shutDown({ id, service, app: http, config, logger, draining, closing, force }),
+    const settings = config.settingNames.join(' ');
+    await service.audit.record(
+      {},
+      { action: 'service.start', subject: id, detail: { version, role: config.role, settings } },
     );
+    const stopping = Promise.withResolvers<void>();
+    const ended = stopping.promise.then(() => {
+      void service.audit.record({}, { action: 'service.stop', subject: id });
+      return shutDown({ id, service, app: http, config, logger, draining, closing, force });
+    });
     return {
       url,
       lines: startupLines({ service, config, url, version, firstKey, keyFile: keyFile(config.dataDirectory) }),

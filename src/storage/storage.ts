@@ -1,8 +1,10 @@
+import type { AuditDraft, AuditSlice } from '../protocol/audit.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { KeyStorage } from './key-storage.ts';
 import type { PayerStorage } from './payer-storage.ts';
+import type { Quota } from './quota.ts';
 
 /** Who owns a record; see `TenantName` in src/protocol/tenant.ts. */
 export type Tenant = string;
@@ -10,6 +12,8 @@ export type Tenant = string;
 /** An execution as it is stored: what callers see, and what the service needs beside it. */
 export interface ExecutionRecord {
   tenant: Tenant;
+  /** The key that asked for it, whose spend it counts to; null where there was none, or none was noted. */
+  keyId: string | null;
   execution: Execution;
   request: ExecutionRequest;
   /** The absolute path of the directory the run works in. */
@@ -27,8 +31,6 @@ export interface ExecutionRecord {
   fence: number;
   /** SHA-256 of the canonical parsed request, to tell a repeated submit from a different one. */
   requestHash: string;
-  /** The key of the caller who asked for it, whose spend it counts to; `undefined` in records of before. */
-  keyId?: string | undefined;
   /** The caller's own Claude credential, encrypted. The store drops it when the execution finishes. */
   envelope?: string | undefined;
 }
@@ -41,6 +43,22 @@ export interface UnfinishedExecution {
   /** As in `ExecutionRecord`. */
   instanceId: string;
   fence: number;
+}
+
+/** What is stored together with a new execution, or looked at before it is. */
+export interface CreatedWith {
+  /** The session it belongs to. */
+  session?: SessionRecord | undefined;
+  /** Limits that it counts against; a repeated submit does not. */
+  quotas?: readonly Quota[] | undefined;
+  /** The entry that tells of it; stored where the answer says `audited`, which a store can that chains entries itself. */
+  audit?: AuditDraft | undefined;
+}
+
+export interface Creation {
+  created: boolean;
+  record: ExecutionRecord;
+  audited?: boolean;
 }
 
 /** One append: the events, and the record as it is once they are stored. Both are stored in one transaction. */
@@ -91,6 +109,8 @@ export interface RetentionLimits {
   recordsFinishedBefore: string;
   /** Event bytes kept in all; the logs of the oldest finished executions are cut first. */
   maxLogBytes: number;
+  /** Entries of the audit log from before this time are removed, from its front; none when left out. */
+  auditBefore?: string;
 }
 
 /** Records that are gone. The folders are still there; what is named here is used by no other record. */
@@ -114,12 +134,9 @@ export interface Storage extends KeyStorage, PayerStorage {
   /**
    * Stores a new execution with its first event, and the session it belongs to. With an idempotency key that the
    * tenant has used before, stores nothing and returns the record of that time.
+   * @throws ServiceError `too_many`, `quota_exceeded` when a limit stands in the way; nothing is stored or counted then
    */
-  createExecution(
-    record: ExecutionRecord,
-    first: StoredEvent,
-    session?: SessionRecord,
-  ): Promise<{ created: boolean; record: ExecutionRecord }>;
+  createExecution(record: ExecutionRecord, first: StoredEvent, beside?: CreatedWith): Promise<Creation>;
   getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined>;
   /**
    * The public part of a record as JSON, as it was last stored, for who passes it on. Once it has finished, it is what
@@ -163,6 +180,25 @@ export interface Storage extends KeyStorage, PayerStorage {
   /** Announces this service instance; it counts as alive until the process ends or `close` is called. */
   registerInstance(instanceId: string): Promise<void>;
   instanceAlive(instanceId: string): Promise<boolean>;
+
+  /**
+   * Adds entries to the audit log, all or none, after all that are there. A batch whose fate nobody knows may be given
+   * again as it was, before any other.
+   */
+  appendAudit(drafts: readonly AuditDraft[]): Promise<void>;
+  /** Entries whose `seq` is above `after`; fewer than `limit` where they would be longer than about 8 MiB. */
+  readAudit(options: { after: number; limit: number }): Promise<AuditSlice>;
+
+  /**
+   * Counts bytes that a caller sends against daily limits, all or none.
+   * @throws ServiceError `quota_exceeded`
+   */
+  takeBytes(quotas: readonly Quota[], bytes: number): Promise<void>;
+  /**
+   * Counts one more wrong key of an address, and says how many there were within `windowMs` of the first. A store that
+   * several machines share has it.
+   */
+  countWrongKey?(scope: string, windowMs: number): Promise<number>;
 
   applyRetention(limits: RetentionLimits): Promise<RetentionReport>;
   /**

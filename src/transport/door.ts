@@ -1,15 +1,24 @@
 import type { Logger } from 'pino';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { Callers } from '../auth/callers.ts';
 import type { KeyRing } from '../auth/key-ring.ts';
-import type { Executions } from '../executions/executions.ts';
+import type { WrongKeys } from '../auth/wrong-keys.ts';
+import type { CallerExecutions } from '../executions/audited-executions.ts';
+import type { Caller } from '../executions/new-execution.ts';
+import type { AuditSlice } from '../protocol/audit.ts';
 import type { AuthStatus } from '../protocol/credential-status.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { HealthDetail } from '../protocol/health.ts';
 import type { Workspaces } from '../workspaces/workspaces.ts';
 
+/** Reads the audit log; see `Storage.readAudit`. */
+export type ReadAudit = (options: { after: number; limit: number }) => Promise<AuditSlice>;
+
 /** What every door of the service is given. */
 export interface Door {
-  executions: Executions;
+  executions: CallerExecutions;
+  audit: AuditLog;
+  readAudit: ReadAudit;
   workspaces: Workspaces;
   callers: Pick<Callers, 'verify' | 'issueToken' | 'revokeToken'>;
   keyRing: KeyRing;
@@ -18,6 +27,11 @@ export interface Door {
     status(options: { test: boolean }): Promise<AuthStatus>;
     resetMaxAccount(): Promise<void>;
   };
+  wrongKeys: WrongKeys;
+  /** Counts bytes that a caller sends beside requests for executions against its limits. */
+  takeBytes(caller: Caller, bytes: number): Promise<void>;
+  /** Whether a caller's bytes are limited at all. */
+  limitsBytes(caller: Caller): boolean;
   logger: Logger;
   health(): Promise<HealthDetail>;
   version: string;

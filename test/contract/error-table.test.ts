@@ -28,6 +28,7 @@ test('the numbers of the error table are what clients were told', () => {
     request_timeout: [408, 1019],
     unsupported_media_type: [415, 1020],
     too_many: [429, 1021],
+    quota_exceeded: [429, 1030],
     not_running: [503, 1022],
     address_unusable: [503, 1023],
     forbidden: [403, 1024],

@@ -11,6 +11,7 @@ test('the event types are those of the contract', () => {
     'claude.message',
     'claude.stderr',
     'claude.voided',
+    'egress.denied',
     'execution.finished',
     'execution.paused',
     'execution.queued',

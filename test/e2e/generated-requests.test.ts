@@ -329,7 +329,7 @@ function judge(
   if (documented.content === undefined) return answer.text === '' ? '' : 'a body where none is documented';
   const media = documented.content[type];
   if (media === undefined) return `the content type ${type}, which is not documented`;
-  if (!type.endsWith('json') || !answer.whole) return '';
+  if (!/^application\/(\S+\+)?json$/.test(type) || !answer.whole) return '';
   const name = `${operationId} ${status} ${type}`;
   const validate = validators.get(name) ?? contract.validator(media.schema);
   validators.set(name, validate);

@@ -125,6 +125,14 @@ const ROUTES = {
     expect([response.status, await response.json()]).toEqual([200, { files: 1, directories: 1, bytes: 4 }]);
     expect(await (await call('/v1/workspaces/to/files/deep/a.txt')).text()).toBe('text');
   },
+  readAudit: async ({ call, submit }) => {
+    const { id } = await submit({ prompt: 'x' });
+    const page = await (await call('/v1/audit?limit=1000')).json();
+    expect(page.entries).toContainEqual(
+      expect.objectContaining({ action: 'execution.start', subject: id, outcome: 'ok' }),
+    );
+    expect(page.last.seq).toBe(page.nextAfter);
+  },
   health: async ({ call, url }) => {
     expect(await (await fetch(`${url}/health`)).json()).toEqual({ status: 'ok' });
     expect(await (await call('/health')).json()).toMatchObject({

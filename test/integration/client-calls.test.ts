@@ -22,6 +22,7 @@ const EXECUTION: Execution = {
   cancelRequestedAt: null,
   denials: [],
   isolation: 'L1',
+  egress: 'open',
   queuePosition: null,
   createdAt: '2026-01-01T00:00:00.000Z',
   startedAt: null,

@@ -124,7 +124,7 @@ function describeOld(adapter: string, layout1: () => Promise<Store>): void {
       const storage = await opened(await layout1());
       const { execution, request, ...rest } = await recordIn(storage, FINISHED);
       const directory = `/data/workspaces/local/${FINISHED}`;
-      const owner = { tenant: 'local', instanceId: 'instance-old', fence: 1 };
+      const owner = { tenant: 'local', keyId: null, instanceId: 'instance-old', fence: 1 };
       expect(rest).toEqual({ ...owner, directory, fresh: true, runId: FINISHED, requestHash: 'hash-1' });
       expect(request).toMatchObject({ prompt: 'Say hello.', idempotencyKey: 'first', priority: 50, repairTurns: 1 });
       expect(execution).toMatchObject({
@@ -209,7 +209,7 @@ function describeNext(
       if (session === undefined) throw new Error('there is no session');
       const id = newId();
       const used = { ...session, lastUsedAt: '2030-01-01T00:00:00.000Z' };
-      await storage.createExecution(recordOf({ execution: { id, sessionId: SESSION } }), eventOf(1), used);
+      await storage.createExecution(recordOf({ execution: { id, sessionId: SESSION } }), eventOf(1), { session: used });
       expect((await recordIn(storage, QUEUED)).execution).toMatchObject({ labels: ['a', 'b'], isolation: 'L4' });
       expect((await storage.listExecutions({ tenant: 'local', state: 'finished', limit: 10 })).executions).toHaveLength(
         3,

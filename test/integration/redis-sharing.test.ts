@@ -116,7 +116,7 @@ describe.runIf(has('redis'))('services that share one Redis', () => {
     const { record } = await storage.createExecution(
       recordOf({ idempotencyKey: 'k', execution: { sessionId } }),
       eventOf(1),
-      session,
+      { session },
     );
     await storage.claim(['workspace:w'], { executionId: record.execution.id, instanceId: 'instance-a' });
     await storage.addFirstKey({ id: 'a', sha256: 'hash', createdAt: '2030-01-01T00:00:00.000Z' });
@@ -137,7 +137,7 @@ describe.runIf(has('redis'))('services that share one Redis', () => {
       const changes = { idempotencyKey: `k${index}`, fresh: true, directory: '/workspaces/fresh' };
       const record = recordOf({ ...changes, execution: { sessionId: session.id } });
       const { id } = record.execution;
-      await storage.createExecution(record, eventOf(1), session);
+      await storage.createExecution(record, eventOf(1), { session });
       await storage.claim([`workspace:${index}`], { executionId: id, instanceId: 'instance-a' });
       const running = executionOf({ id, state: 'running', sessionId: session.id });
       await storage.append({ executionId: id, fence: 1, events: eventsOf(2, 10), execution: running });

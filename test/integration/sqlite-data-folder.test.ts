@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
 import { newId } from '../../src/protocol/ids.ts';
+import { SCHEMA_VERSION } from '../../src/storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import { eventOf, recordOf } from '../support/execution-records.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -50,7 +51,9 @@ test('a store of a newer version is refused with both versions, and left as it w
   const before = hash();
   const opening = openSqliteStorage({ dataDirectory });
   await expect(opening).rejects.toMatchObject({ code: 'storage_newer' });
-  await expect(opening).rejects.toThrow(/layout version 99.*up to version 3\. Run the newer version/);
+  await expect(opening).rejects.toThrow(
+    new RegExp(`layout version 99.*up to version ${SCHEMA_VERSION}\\. Run the newer version`),
+  );
   expect(hash()).toBe(before);
 });
 

@@ -82,6 +82,7 @@ const ROUTES = {
   issueToken: NOTHING,
   revokeToken: NOTHING,
   authStatus: NOTHING,
+  readAudit: NOTHING,
   resetMaxAccount: NOTHING,
   health: NOTHING,
   live: NOTHING,

@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import fastify, { type FastifyInstance } from 'fastify';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { WrongKeys } from '../../src/auth/wrong-keys.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { MAX_FRAME_BYTES } from '../../src/protocol/rpc-methods.ts';
 import { openCallers } from '../../src/server/open-callers.ts';
@@ -37,6 +38,7 @@ async function opened(options: ExecutorOptions = {}): Promise<Opened> {
   await registerWebSocket(app, {
     executions,
     callers,
+    wrongKeys: new WrongKeys({ limit: 100, share: undefined, onRefused: () => {} }),
     logger,
     open: false,
     documents: { openApi: {}, openRpc: {} },

@@ -24,6 +24,7 @@ export function executionOf(changes: Partial<Execution> = {}): Execution {
     cancelRequestedAt: null,
     denials: [],
     isolation: 'L1',
+    egress: 'open',
     queuePosition: null,
     createdAt: '2030-01-01T00:00:00.000Z',
     startedAt: null,
@@ -42,6 +43,7 @@ export function recordOf(
   const { execution, idempotencyKey, ...rest } = changes;
   return {
     tenant: 'local',
+    keyId: null,
     execution: executionOf(execution),
     request: parseExecutionRequest({ prompt: 'Say hello.', ...(idempotencyKey && { idempotencyKey }) }),
     directory: '/workspaces/w',

@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import { WrongKeys } from '../../src/auth/wrong-keys.ts';
 import type { EventWriter } from '../../src/event-log/event-writer.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 import { ServiceError } from '../../src/protocol/errors.ts';
@@ -86,7 +87,8 @@ export class Peer {
     options: { key?: string | undefined; originAllowed?: boolean; limits?: Partial<ConnectionLimits> } = { key: KEY },
   ) {
     const limits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_000, askEveryMs: 20_000, ...options.limits };
-    const opening = { key: options.key, originAllowed: options.originAllowed ?? true };
+    const from = { address: '192.0.2.1', requestId: 'request' };
+    const opening = { ...from, key: options.key, originAllowed: options.originAllowed ?? true };
     this.connection = new Connection({ door, socket: this.socket }, opening, limits);
     onTestFinished(() => this.connection.ended());
   }
@@ -188,11 +190,12 @@ export async function doorFixture(changes: Partial<ConnectionDoor['executions']>
   const callers: ConnectionDoor['callers'] = {
     verify: async (key) => (key === KEY ? principalWith({}) : undefined),
   };
+  const wrongKeys = new WrongKeys({ limit: 3, share: undefined, onRefused: () => {} });
   const logger = createLogger('silent');
   const documents = { openApi: {}, openRpc: {} };
   return {
     door: {
-      ...{ executions, callers, logger, documents, open: false },
+      ...{ executions, callers, wrongKeys, logger, documents, open: false },
       ...{ draining: draining.signal, drainMs: 1_234, closing: closing.signal },
     },
     started,

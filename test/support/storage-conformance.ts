@@ -2,7 +2,9 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { newId } from '../../src/protocol/ids.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import { eventOf, eventsOf, executionOf, finishedOf, finishOf, recordOf, sessionOf } from './execution-records.ts';
+import { describeAudit } from './storage-conformance-audit.ts';
 import { describeKeys } from './storage-conformance-keys.ts';
+import { describeQuotas } from './storage-conformance-quotas.ts';
 import { describeRemoval } from './storage-conformance-removal.ts';
 
 const ALL = { after: 0, limit: 1_000, maxBytes: 1024 * 1024 };
@@ -90,8 +92,8 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
 
     test('a session is stored with its execution, and not with a repeated submit', async () => {
       const [kept, unused] = [newId(), newId()];
-      await storage.createExecution(recordOf({ idempotencyKey: 'k' }), eventOf(1), sessionOf(kept));
-      await storage.createExecution(recordOf({ idempotencyKey: 'k' }), eventOf(1), sessionOf(unused));
+      await storage.createExecution(recordOf({ idempotencyKey: 'k' }), eventOf(1), { session: sessionOf(kept) });
+      await storage.createExecution(recordOf({ idempotencyKey: 'k' }), eventOf(1), { session: sessionOf(unused) });
       expect(await storage.getSession('local', kept)).toEqual(sessionOf(kept));
       expect(await storage.getSession('local', unused)).toBeUndefined();
     });
@@ -331,5 +333,15 @@ export function describeStorage(adapter: string, prepare: () => Promise<OpenStor
   });
 
   describeKeys(adapter, () => open());
+  describeAudit(
+    adapter,
+    () => storage,
+    () => open(),
+  );
+  describeQuotas(
+    adapter,
+    () => storage,
+    () => open(),
+  );
   describeRemoval(adapter, { storage: () => storage, create, appendTo, seqs });
 }

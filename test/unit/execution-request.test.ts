@@ -26,6 +26,13 @@ it.each([
   ['a tool rule that is a flag', { prompt: 'x', allowedTools: ['--add-dir'] }, 'allowedTools.0', /tool name/],
   ['a workspace that climbs', { prompt: 'x', workspace: '../x' }, 'workspace', /workspace name/],
   ['a session that is no id', { prompt: 'x', sessionId: 'nonsense' }, 'sessionId', /UUID/],
+  ['a URL for a host', { prompt: 'x', egress: ['https://example.org/'] }, 'egress.0', /host alone/],
+  ['a host in hex', { prompt: 'x', egress: ['example.org', '0x7f.1'] }, 'egress.1', /not a host/],
+  ['a whole top-level domain', { prompt: 'x', egress: ['*.org'] }, 'egress.0', /too wide/],
+  ['every host', { prompt: 'x', egress: ['*'] }, 'egress.0', /not a host/],
+  ['a host that is not ASCII', { prompt: 'x', egress: ['bücher.example'] }, 'egress.0', /write xn--bcher-kva.example/],
+  ['an egress port of 0', { prompt: 'x', egress: ['example.org:0'] }, 'egress.0', /not a host/],
+  ['too many hosts', { prompt: 'x', egress: Array.from({ length: 101 }, () => 'example.org') }, 'egress', /100/],
   [
     'seventeen metadata',
     { prompt: 'x', metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, ''])) },
@@ -65,7 +72,7 @@ it('several wrong fields are all named at once', () => {
 });
 
 it('a field whose capability is not built is refused as such, never ignored', () => {
-  for (const field of [{ checks: [] }, { approvals: 'ask' }, { egress: ['example.com'] }, { projectSettings: true }]) {
+  for (const field of [{ checks: [] }, { approvals: 'ask' }, { projectSettings: true }]) {
     expect(() => parseExecutionRequest({ prompt: 'x', ...field })).toThrow(
       expect.objectContaining({ code: 'not_implemented' }),
     );

@@ -16,6 +16,7 @@ function profile(request: Omit<ExecutionRequestInput, 'prompt'>, caller = LOCAL)
   const found = profileOf(parseExecutionRequest({ prompt: 'x', ...request }), caller, {
     defaultModel: 'sonnet',
     operatorKind: 'api_key',
+    egress: 'open',
   });
   if (found === undefined) throw new Error('there is no profile');
   return found;
@@ -82,6 +83,7 @@ it('a run that needs an environment, servers, a session or a folder of somebodyâ
   ) =>
     profileOf(parseExecutionRequest({ prompt: 'x', ...request }), caller, {
       defaultModel: 'sonnet',
+      egress: 'open',
       operatorKind: 'api_key',
     });
   const sessionId = '00000000-0000-7000-8000-000000000000';

@@ -3,6 +3,7 @@ import type { StoredEvent } from '../../protocol/events.ts';
 import type { Append } from '../storage.ts';
 import type { RedisCommands } from './connection.ts';
 import { BELL, executionKey, KEYS, logKey } from './keys.ts';
+import { LEAVE_QUOTAS } from './quotas.ts';
 import { defineScript, textsOf } from './script.ts';
 
 /** More executions than one process runs; the oldest doubt is forgotten past it. */
@@ -12,14 +13,14 @@ const MAX_DOUBTS = 10_000;
  * Returns what stands in the way: the first two values say what. An append that was in doubt may repeat stored events,
  * if they are the same to the byte; what follows them is new.
  */
-const BODY = `
+const BODY = `${LEAVE_QUOTAS}
 need('hash', KEYS[1], KEYS[7])
 need('stream', KEYS[2])
 need('string', KEYS[3])
 need('zset', KEYS[4], KEYS[5], KEYS[6])
 local id, fence, first, mayRepeat, ends, document, state, outcome, session, finishedAt = unpack(ARGV, 1, 10)
 local OFFSET = 10
-local held = redis.call('HMGET', KEYS[1], 'fence', 'state', 'lastSeq', 'scope', 'outcome', 'session')
+local held = redis.call('HMGET', KEYS[1], 'fence', 'state', 'lastSeq', 'scope', 'outcome', 'session', 'owners')
 if not held[1] then return { 'not_found' } end
 local count, last, stored = (#ARGV - OFFSET) / 2, tonumber(held[3]), 0
 first = tonumber(first)
@@ -75,6 +76,7 @@ end
 if ends == '1' then
   redis.call('HDEL', KEYS[7], id)
   redis.call('ZREM', KEYS[4], id)
+  leaveQuotas(id, held[7])
   redis.call('ZADD', KEYS[5], finishedAt, id)
   redis.call('ZADD', KEYS[6], finishedAt, id)
 end

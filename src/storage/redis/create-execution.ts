@@ -1,8 +1,9 @@
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
-import type { ExecutionRecord, SessionRecord } from '../storage.ts';
+import type { CreatedWith, ExecutionRecord } from '../storage.ts';
 import type { RedisCommands } from './connection.ts';
 import { BEGINNINGS, executionKey, idempotencyKey, indexKey, KEYS, logKey, scopeOf, sessionKey } from './keys.ts';
+import { type Charge, chargeOf, ownersOf, QUOTAS, refusalFrom } from './quotas.ts';
 import { toRecord } from './record-values.ts';
 import { defineScript, textsOf } from './script.ts';
 
@@ -19,18 +20,22 @@ end
 
 const CREATE = defineScript(
   'write',
-  `${ANSWER}
+  `${ANSWER}${QUOTAS}
 need('hash', KEYS[1], KEYS[7], KEYS[10], KEYS[11])
 need('stream', KEYS[2])
 need('zset', KEYS[3], KEYS[4], KEYS[5], KEYS[8])
 need('string', KEYS[6], KEYS[9])
 local id, repeatable, sessionId, session, sessionDirectory, type, bytes, directory, envelope = unpack(ARGV, 1, 9)
+local charge = cjson.decode(ARGV[10])
 if repeatable == '1' then
   local earlier = redis.call('GET', KEYS[9])
   if earlier then return { 'earlier', unpack(answer(earlier)) } end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
-redis.call('HSET', KEYS[1], unpack(ARGV, 10))
+local refused = overLimit(charge)
+if refused then return refused end
+count(charge)
+redis.call('HSET', KEYS[1], unpack(ARGV, 11))
 redis.call('HSET', KEYS[1], 'logBytes', #bytes)
 redis.call('XADD', KEYS[2], '1-0', 'type', type, 'bytes', bytes)
 redis.call('ZADD', KEYS[3], 0, id)
@@ -58,13 +63,13 @@ return id and answer(id) or {}
 export interface NewExecution {
   record: ExecutionRecord;
   first: StoredEvent;
-  session: SessionRecord | undefined;
+  beside: CreatedWith;
 }
 
 /** `inDoubt` is told when the execution may have been stored although this throws. */
 export async function createExecution(
   commands: RedisCommands,
-  { record, first, session }: NewExecution,
+  { record, first, beside: { session, quotas = [] } }: NewExecution,
   inDoubt: () => void,
 ): Promise<{ created: boolean; record: ExecutionRecord }> {
   const { execution, request, tenant, directory } = record;
@@ -73,6 +78,8 @@ export async function createExecution(
   }
   const sessionId = execution.sessionId ?? request.sessionId ?? '';
   const repeated = request.idempotencyKey;
+  const bytes = quotas.length === 0 ? 0 : Buffer.byteLength(JSON.stringify(request));
+  const charge: Charge = { quotas, id: execution.id, at: Date.parse(execution.createdAt), bytes };
   const keys = [
     ...[executionKey(execution.id), logKey(execution.id), KEYS.unfinished],
     ...[indexKey(tenant, 'all', ''), indexKey(tenant, 'state', execution.state), KEYS.logBytes, KEYS.directories],
@@ -83,11 +90,12 @@ export async function createExecution(
   const args = [
     ...[execution.id, repeated === undefined ? '' : '1', sessionId],
     ...[session === undefined ? '' : JSON.stringify(session), session?.directory ?? ''],
-    ...[first.type, first.bytes, directory, record.envelope ?? ''],
-    ...Object.entries(fieldsOf(record, { sessionId })).flat(),
+    ...[first.type, first.bytes, directory, record.envelope ?? '', chargeOf(charge)],
+    ...Object.entries({ ...fieldsOf(record, { sessionId }), owners: ownersOf(quotas) }).flat(),
   ];
   const [outcome, ...earlier] = textsOf(await commands.evaluate(CREATE, keys, args, { inDoubt }));
   if (outcome === 'exists') throw new ServiceError('conflict', `There is an execution ${execution.id} already.`);
+  if (outcome === 'over') throw refusalFrom(earlier, charge);
   if (outcome === 'earlier') return { created: false, record: toRecord(earlier) };
   return { created: true, record: { ...record, execution: { ...execution, lastSeq: 1 } } };
 }
@@ -103,7 +111,7 @@ export async function findByKey(
 
 /** The fields of the record's hash; `logBytes` is the script's. */
 function fieldsOf(record: ExecutionRecord, { sessionId }: { sessionId: string }): Record<string, string | number> {
-  const { tenant, execution, request, directory, fresh, runId, instanceId, fence, requestHash, keyId } = record;
+  const { tenant, keyId, execution, request, directory, fresh, runId, instanceId, fence, requestHash } = record;
   return {
     tenant,
     scope: scopeOf(tenant),

@@ -1,6 +1,6 @@
 /**
- * Every key the store uses. All begin with `cce:`, so that a database number can be shared, and none but heartbeats,
- * revoked tokens and days of spend ever expires. A tenant is written in percent-encoding, so that it holds no colon.
+ * Every key the store uses. All begin with `cce:`, so that a database number can be shared. None ever expires but those
+ * with a time beside their kind. A tenant is written in percent-encoding, so that it holds no colon.
  *
  * | key | kind | holds |
  * | --- | --- | --- |
@@ -21,7 +21,7 @@
  * | `cce:service-keys` | hash | the API keys by id of which no more is kept than layout 1 knew |
  * | `cce:api-keys` | hash | all other API keys by id |
  * | `cce:key-uses` | hash | the last use of each key |
- * | `cce:denied-tokens:TENANT` | sorted set | tokens that were revoked, by the time of their end, in ms; expires with the last |
+ * | `cce:denied-tokens:TENANT` | sorted set, until the last ends | tokens that were revoked, by the time of their end, in ms |
  * | `cce:secret:NAME` | string | a secret that all nodes share |
  * | `cce:service-values` | hash | values of the whole service by name |
  * | `cce:envelopes` | hash | id of an unfinished execution → its caller's credential, encrypted |
@@ -29,6 +29,12 @@
  * | `cce:reservations` | hash | reservations by id, as JSON |
  * | `cce:reservations-due` | sorted set | their ids by the time at which they count as spent, or are forgotten, in ms |
  * | `cce:instance-notes` | hash | what instances say about themselves |
+ * | `cce:audit` | stream | the audit log; entry `SEQ-0` has the fields `bytes` and `hash` |
+ * | `cce:audit-cut` | hash | `seq` and `hash` of the last entry of it that was removed |
+ * | `cce:live:OWNER` | sorted set | ids that count against a limit of a key or tenant; all scores are 0 |
+ * | `cce:starts:OWNER` | sorted set, 60 s | ids by the time of their start, in ms |
+ * | `cce:taken:OWNER:DAY` | string, 2 days | bytes taken on a UTC day |
+ * | `cce:wrong-keys:ADDRESS` | string, 60 s | wrong keys from an address |
  * | `cce:instance:ID` | string, 12 s | the heartbeat of a living instance |
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
@@ -52,6 +58,8 @@ export const KEYS = {
   reservations: 'cce:reservations',
   reservationsDue: 'cce:reservations-due',
   instanceNotes: 'cce:instance-notes',
+  audit: 'cce:audit',
+  auditCut: 'cce:audit-cut',
 } as const;
 
 /** Beginnings of the keys that scripts complete themselves, because the rest is in the store. */
@@ -63,6 +71,10 @@ export const BEGINNINGS = {
   claim: 'cce:claim:',
   claims: 'cce:claims:',
   instance: 'cce:instance:',
+  live: 'cce:live:',
+  starts: 'cce:starts:',
+  taken: 'cce:taken:',
+  wrongKeys: 'cce:wrong-keys:',
 } as const;
 
 export const BELL = 'cce:bell';

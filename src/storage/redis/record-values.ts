@@ -15,6 +15,7 @@ export function toRecord(values: unknown): ExecutionRecord {
   const [lastSeq = '', execution = '', request = '', keyId = '', envelope = ''] = rest;
   return {
     tenant,
+    keyId: keyId === '' ? null : keyId,
     execution: toExecution(execution, lastSeq),
     request: RequestDocument.parse(JSON.parse(request)),
     directory,
@@ -23,7 +24,6 @@ export function toRecord(values: unknown): ExecutionRecord {
     instanceId,
     fence: Number(fence),
     requestHash,
-    ...(keyId === '' ? {} : { keyId }),
     ...(envelope === '' ? {} : { envelope }),
   };
 }

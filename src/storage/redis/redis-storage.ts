@@ -1,9 +1,13 @@
+import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
+import type { Quota } from '../quota.ts';
 import type {
   Append,
+  CreatedWith,
+  Creation,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
@@ -16,6 +20,7 @@ import type {
   UnfinishedExecution,
 } from '../storage.ts';
 import { type Appender, createAppender } from './append.ts';
+import { createAuditAppender, cutAudit, readAudit } from './audit.ts';
 import { Bell } from './bell.ts';
 import { claim, releaseClaims } from './claims.ts';
 import { type RedisCommands, RedisConnection, type StorageLog } from './connection.ts';
@@ -25,6 +30,7 @@ import { Instances } from './instances.ts';
 import { KEYS } from './keys.ts';
 import { getExecution, listExecutions, listUnfinished, readExecution } from './list-executions.ts';
 import { giveBack, takeOver } from './ownership.ts';
+import { countWrongKey, takeBytes } from './quotas.ts';
 import { removeCreated } from './remove-execution.ts';
 import { applyRetention, deleteExecution } from './retention.ts';
 import { checkSchema } from './schema.ts';
@@ -77,6 +83,7 @@ export async function openRedisStorage(options: RedisStorageOptions): Promise<St
 class RedisStorage implements Storage {
   readonly #connection: RedisConnection;
   readonly #append: Appender;
+  readonly #appendAudit: (drafts: readonly AuditDraft[]) => Promise<void>;
   readonly #instances: Instances;
   readonly #bell: Bell;
   /** What may have been stored although its caller was told that it was not, and how to undo it. */
@@ -85,6 +92,7 @@ class RedisStorage implements Storage {
   constructor(connection: RedisConnection, target: RedisTarget) {
     this.#connection = connection;
     this.#append = createAppender(connection);
+    this.#appendAudit = createAuditAppender(connection);
     this.#instances = new Instances(connection);
     this.#bell = new Bell(target);
   }
@@ -98,13 +106,9 @@ class RedisStorage implements Storage {
     }
   }
 
-  createExecution(
-    record: ExecutionRecord,
-    first: StoredEvent,
-    session?: SessionRecord,
-  ): Promise<{ created: boolean; record: ExecutionRecord }> {
+  createExecution(record: ExecutionRecord, first: StoredEvent, beside: CreatedWith = {}): Promise<Creation> {
     const { runId, execution } = record;
-    return createExecution(this.#connection, { record, first, session }, () => {
+    return createExecution(this.#connection, { record, first, beside }, () => {
       this.#unsettled.set(execution.id, (commands) => removeCreated(commands, { id: execution.id, runId }));
     });
   }
@@ -252,7 +256,24 @@ class RedisStorage implements Storage {
     return keepSecret(this.#connection, name, secret);
   }
 
-  applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+  appendAudit(drafts: readonly AuditDraft[]): Promise<void> {
+    return this.#appendAudit(drafts);
+  }
+
+  readAudit(options: { after: number; limit: number }): Promise<AuditSlice> {
+    return readAudit(this.#connection, options);
+  }
+
+  takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
+    return takeBytes(this.#connection, { quotas, bytes, at: Date.now() });
+  }
+
+  countWrongKey(scope: string, windowMs: number): Promise<number> {
+    return countWrongKey(this.#connection, scope, windowMs);
+  }
+
+  async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+    if (limits.auditBefore !== undefined) await cutAudit(this.#connection, limits.auditBefore);
     return applyRetention(this.#connection, limits);
   }
 

@@ -1,5 +1,6 @@
 import type { RedisCommands } from './connection.ts';
 import { BEGINNINGS, claimsKey, executionKey, KEYS, logKey } from './keys.ts';
+import { LEAVE_QUOTAS } from './quotas.ts';
 import { defineScript, textsOf } from './script.ts';
 
 /**
@@ -8,7 +9,7 @@ import { defineScript, textsOf } from './script.ts';
  */
 const REMOVE = defineScript(
   'finish',
-  `
+  `${LEAVE_QUOTAS}
 need('hash', KEYS[1], KEYS[7])
 need('stream', KEYS[2])
 need('set', KEYS[3])
@@ -16,7 +17,7 @@ need('zset', KEYS[4], KEYS[5], KEYS[6])
 need('string', KEYS[8])
 local id, which, runId = unpack(ARGV)
 local held = redis.call('HMGET', KEYS[1], 'scope', 'state', 'outcome', 'session', 'directory', 'fresh', 'idempotency',
-  'logBytes', 'runId', 'lastSeq', 'fence', 'answered')
+  'logBytes', 'runId', 'lastSeq', 'fence', 'answered', 'owners')
 local scope, state, outcome, session, directory, fresh = unpack(held, 1, 6)
 if not scope then return { 'gone' } end
 if which == 'finished' and state ~= 'finished' then return { 'unfinished', state } end
@@ -30,6 +31,7 @@ local sessionKey = '${BEGINNINGS.session}' .. scope .. ':' .. session
 need('zset', unpack(indexes))
 need('hash', sessionKey)
 
+leaveQuotas(id, held[13])
 for _, index in ipairs(indexes) do redis.call('ZREM', index, id) end
 for at = 4, 6 do redis.call('ZREM', KEYS[at], id) end
 local idempotency = '${BEGINNINGS.idempotency}' .. scope .. ':' .. held[7]

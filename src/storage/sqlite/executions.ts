@@ -12,7 +12,8 @@ import { integer, type Row, text } from './rows.ts';
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 
 export interface ExecutionTable {
-  create(record: ExecutionRecord, first: StoredEvent): { created: boolean; record: ExecutionRecord };
+  /** `admit` is called when it is new, and may refuse it by throwing. */
+  create(record: ExecutionRecord, first: StoredEvent, admit: () => void): { created: boolean; record: ExecutionRecord };
   get(tenant: Tenant, id: string): ExecutionRecord | undefined;
   read(tenant: Tenant, id: string): { state: Execution['state']; json: string } | undefined;
   findByKey(tenant: Tenant, key: string): ExecutionRecord | undefined;
@@ -52,7 +53,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
     WHERE id = ? AND fence = ? AND state <> 'finished'`);
 
   return {
-    create(record, first): { created: boolean; record: ExecutionRecord } {
+    create(record, first, admit): { created: boolean; record: ExecutionRecord } {
       const { execution, request, tenant } = record;
       const key = request.idempotencyKey ?? null;
       const earlier = key === null ? undefined : byKey.get(tenant, key);
@@ -65,6 +66,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
       if (exists.get(execution.id) !== undefined) {
         throw new ServiceError('conflict', `There is an execution ${execution.id} already.`);
       }
+      admit();
       const sessionId = execution.sessionId ?? request.sessionId ?? null;
       const row = insert.get(
         ...[execution.id, tenant, key, execution.state, null, sessionId, execution.workspace, record.directory],
@@ -76,7 +78,7 @@ export function createExecutionTable(db: DatabaseSync, events: EventTable): Exec
           record.requestHash,
           execution.createdAt,
         ],
-        ...[record.keyId ?? null, record.envelope ?? null],
+        ...[record.keyId, record.envelope ?? null],
       );
       const log = integer(row, 'log');
       insertDocument.run(log, JSON.stringify(execution));

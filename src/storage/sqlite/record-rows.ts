@@ -18,6 +18,7 @@ export function toRecord(row: Row): ExecutionRecord {
   let request: ExecutionRequest | undefined;
   return {
     tenant: text(row, 'tenant'),
+    keyId: row.key_id === null ? null : text(row, 'key_id'),
     execution: toExecution(row),
     get request(): ExecutionRequest {
       request ??= RequestDocument.parse(JSON.parse(text(row, 'request')));
@@ -29,7 +30,6 @@ export function toRecord(row: Row): ExecutionRecord {
     instanceId: text(row, 'instance_id'),
     fence: integer(row, 'fence'),
     requestHash: text(row, 'request_hash'),
-    ...(row.key_id === null ? {} : { keyId: text(row, 'key_id') }),
     ...(row.envelope === null ? {} : { envelope: text(row, 'envelope') }),
   };
 }

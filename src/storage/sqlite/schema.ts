@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { CHAIN_START } from '../../protocol/audit.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import { PAYER_SCHEMA } from './payer-schema.ts';
 import { integer } from './rows.ts';
@@ -91,6 +92,26 @@ const MIGRATIONS: readonly string[] = [
   INSERT OR REPLACE INTO layout VALUES (1, 2);
   `,
   PAYER_SCHEMA,
+  `
+  CREATE INDEX executions_unfinished_by_key ON executions (tenant, key_id) WHERE state <> 'finished';
+  CREATE TABLE starts (owner TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (owner, at, id)) STRICT, WITHOUT ROWID;
+  CREATE TABLE taken_bytes (owner TEXT NOT NULL, day TEXT NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (owner, day)) STRICT, WITHOUT ROWID;
+  CREATE TABLE audit (seq INTEGER PRIMARY KEY, time TEXT NOT NULL, bytes TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
+  CREATE TABLE audit_cut (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;
+  INSERT INTO audit_cut VALUES (1, 0, '${CHAIN_START.hash}');
+  CREATE TRIGGER audit_follows BEFORE INSERT ON audit
+    WHEN NEW.seq <> 1 + coalesce((SELECT max(seq) FROM audit), (SELECT seq FROM audit_cut))
+    BEGIN SELECT RAISE(ABORT, 'an entry of the audit log follows the one before it'); END;
+  CREATE TRIGGER audit_stands BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'an entry of the audit log is never changed'); END;
+  CREATE TRIGGER audit_stays BEFORE DELETE ON audit WHEN OLD.seq > (SELECT seq FROM audit_cut)
+    BEGIN SELECT RAISE(ABORT, 'the audit log is cut by retention alone'); END;
+  CREATE TRIGGER audit_cut_grows BEFORE UPDATE ON audit_cut WHEN NEW.seq < OLD.seq
+    BEGIN SELECT RAISE(ABORT, 'the audit log is cut from its front'); END;
+  UPDATE layout SET readable_from = 3;
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -1,11 +1,15 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
 import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
 import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
+import type { Quota } from '../quota.ts';
 import type {
   Append,
+  CreatedWith,
+  Creation,
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
@@ -17,6 +21,7 @@ import type {
   Tenant,
   UnfinishedExecution,
 } from '../storage.ts';
+import { type AuditTable, createAuditTable } from './audit.ts';
 import { type ClaimTable, createClaimTable } from './claims.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { instancesFolder, openStore, storeFile } from './data-folder.ts';
@@ -24,6 +29,7 @@ import { createEventTable, type EventTable } from './events.ts';
 import { createExecutionTable, type ExecutionTable } from './executions.ts';
 import { Instances } from './instances.ts';
 import { createKeyTable, type KeyTable } from './keys.ts';
+import { createQuotaTable, type QuotaTable } from './quotas.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
 import { createSecretTable, type SecretTable } from './secrets.ts';
@@ -62,6 +68,8 @@ class SqliteStorage implements Storage {
   readonly #secrets: SecretTable;
   readonly #spend: SpendTable;
   readonly #values: ServiceValueTable;
+  readonly #quotas: QuotaTable;
+  readonly #audit: AuditTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
@@ -80,6 +88,8 @@ class SqliteStorage implements Storage {
     this.#secrets = createSecretTable(db);
     this.#spend = createSpendTable(db);
     this.#values = createServiceValueTable(db);
+    this.#quotas = createQuotaTable(db);
+    this.#audit = createAuditTable(db);
     this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
@@ -87,12 +97,19 @@ class SqliteStorage implements Storage {
   createExecution(
     record: ExecutionRecord,
     first: StoredEvent,
-    session?: SessionRecord,
-  ): Promise<{ created: boolean; record: ExecutionRecord }> {
+    { session, quotas = [], audit }: CreatedWith = {},
+  ): Promise<Creation> {
+    const { id, createdAt } = record.execution;
     return this.#queue.submit(() => {
-      const outcome = this.#executions.create(record, first);
+      const outcome = this.#executions.create(record, first, () => {
+        if (quotas.length === 0) return;
+        const bytes = Buffer.byteLength(JSON.stringify(record.request));
+        this.#quotas.start(quotas, { id, at: Date.parse(createdAt), bytes });
+      });
       if (outcome.created && session !== undefined) this.#sessions.put(session);
-      return outcome;
+      if (!outcome.created || audit === undefined) return outcome;
+      this.#audit.append([audit]);
+      return { ...outcome, audited: true };
     });
   }
 
@@ -237,7 +254,22 @@ class SqliteStorage implements Storage {
     return this.#queue.submit(() => this.#secrets.keep(name, secret));
   }
 
+  appendAudit(drafts: readonly AuditDraft[]): Promise<void> {
+    return this.#queue.submit(() => this.#audit.append(drafts));
+  }
+
+  async readAudit(options: { after: number; limit: number }): Promise<AuditSlice> {
+    return this.#read(() => this.#audit.read(options));
+  }
+
+  takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
+    return this.#queue.submit(() => this.#quotas.takeBytes(quotas, { bytes, at: Date.now() }));
+  }
+
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
+    await this.#queue.submit(() => this.#quotas.prune(Date.now()));
+    const { auditBefore } = limits;
+    if (auditBefore !== undefined) while (await this.#queue.submit(() => this.#audit.cut(auditBefore)));
     return this.#read(() => this.#retention.apply(limits));
   }
 

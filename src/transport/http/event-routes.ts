@@ -14,8 +14,9 @@ export function eventRoutes(door: Door): Pick<Routes, 'readEvents'> {
 
 async function stream(
   { executions, draining, drainMs, closing }: Door,
-  { params, query, lastEventId, gone, request, reply, ...call }: Call<'readEvents'>,
+  call: Call<'readEvents'>,
 ): Promise<string | undefined> {
+  const { params, query, lastEventId, gone, request, reply } = call;
   const caller = callerOf(call);
   const { executionId } = params;
   const after = lastEventId ?? query.after;

@@ -18,6 +18,7 @@ import { HTTP_ROUTES, type RouteName } from '../../protocol/http-routes.ts';
 import { newId } from '../../protocol/ids.ts';
 import type { Access } from '../../protocol/scopes.ts';
 import { type Door, originAllowed, refuseForeignHost } from '../door.ts';
+import { auditRoutes } from './audit-routes.ts';
 import { type Call, readCall } from './call.ts';
 import { credentialRoutes } from './credential-routes.ts';
 import { documentRoutes } from './document-routes.ts';
@@ -117,6 +118,7 @@ function addRoutes(app: FastifyInstance, door: Door, names: readonly RouteName[]
     ...executionRoutes(door),
     ...eventRoutes(door),
     ...workspaceRoutes(door),
+    ...auditRoutes(door),
     ...keyRoutes(door),
     ...credentialRoutes(door),
     ...healthRoutes(door),
@@ -155,12 +157,15 @@ async function authenticate(
   if (!open && !allowed(door, headers.origin, host)) {
     throw new ServiceError('origin_refused', `Pages of ${headers.origin} may not call; see CC_ALLOWED_ORIGINS`);
   }
-  const presented = presentedKey(headers) ?? (mayUsePassword ? basicPassword(headers) : undefined);
+  const given = presentedKey(headers) ?? (mayUsePassword ? basicPassword(headers) : undefined);
+  if (given !== undefined && !open) door.wrongKeys.assertMayTry(request.ip);
+  const presented = door.wrongKeys.mayTry(request.ip) ? given : undefined;
   const principal = await door.callers.verify(presented).catch((error: unknown) => {
     // An open route tells how the service is, also when its storage is what is broken.
     if (open && error instanceof ServiceError && error.code === 'storage_unavailable') return undefined;
     throw error;
   });
+  if (principal === undefined && presented !== undefined) await door.wrongKeys.count(request.ip);
   if (principal !== undefined) requireAccess(principal, access);
   if (principal !== undefined || open) return principal;
   const what = presented === undefined ? 'No key was presented' : 'The key that was presented opens nothing here';

@@ -4,7 +4,7 @@ import type { Principal } from '../../auth/principal.ts';
 import type { Caller } from '../../executions/new-execution.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { RouteName } from '../../protocol/http-routes.ts';
-import { callerFrom } from '../caller.ts';
+import { toCaller } from '../to-caller.ts';
 import type { Call } from './call.ts';
 
 /** What answers each route of the table: a value to be sent as JSON, a stream or text, or nothing more to send. */
@@ -15,14 +15,21 @@ export function principalOf({ principal }: { principal: Principal | undefined })
   return principal;
 }
 
-export function callerOf(call: { principal: Principal | undefined }): Caller {
-  return callerFrom(principalOf(call));
+export function callerOf(call: { principal: Principal | undefined; request: FastifyRequest }): Caller {
+  return toCaller(principalOf(call), { address: call.request.ip, requestId: call.request.id });
 }
 
-export function wantsEventStream({ headers }: FastifyRequest): boolean {
-  return (headers.accept ?? '')
-    .split(',')
-    .some((range) => /^ *text\/event-stream *(;(?! *q=0(\.0*)? *$).*)?$/i.test(range));
+export function wantsEventStream(request: FastifyRequest): boolean {
+  return wants(request, 'text/event-stream');
+}
+
+/** Whether a media type stands in Accept by its own name. */
+export function wants({ headers }: FastifyRequest, media: string): boolean {
+  return (headers.accept ?? '').split(',').some((range) => {
+    const [type = '', ...parameters] = range.split(';');
+    const refused = parameters.some((parameter) => /^ *q=0(\.0*)? *$/i.test(parameter));
+    return type.trim().toLowerCase() === media && !refused;
+  });
 }
 
 /** Takes the answer out of the framework's hands, with the headers it has so far. */

@@ -3,8 +3,8 @@ import { type Principal, requireAccess } from '../../auth/principal.ts';
 import { ASK_EVERY_MS, watchStanding } from '../../auth/watch-standing.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import { CLOSE_CODES, type CLOSE_REASONS } from '../../protocol/rpc-methods.ts';
-import { callerFrom } from '../caller.ts';
 import type { Door } from '../door.ts';
+import { toCaller } from '../to-caller.ts';
 import { BoundRuns } from './bound-runs.ts';
 import { answerFrame } from './json-rpc.ts';
 import { connectionMethods, type Session } from './methods.ts';
@@ -14,7 +14,7 @@ import { Subscriptions } from './subscriptions.ts';
 
 /** What a connection needs of the service. */
 export interface ConnectionDoor
-  extends Pick<Door, 'logger' | 'documents' | 'open' | 'draining' | 'drainMs' | 'closing'> {
+  extends Pick<Door, 'logger' | 'documents' | 'wrongKeys' | 'open' | 'draining' | 'drainMs' | 'closing'> {
   executions: Session['executions'];
   callers: Pick<Callers, 'verify'>;
 }
@@ -23,6 +23,9 @@ export interface ConnectionDoor
 export interface Opening {
   key: string | undefined;
   originAllowed: boolean;
+  /** The client's, and the id of the request that opened the connection. */
+  address: string;
+  requestId: string;
 }
 
 export interface ConnectionLimits extends OutboundLimits {
@@ -50,6 +53,7 @@ type Close = (typeof CLOSE_CODES)[keyof typeof CLOSE_CODES];
  */
 export class Connection {
   readonly #door: ConnectionDoor;
+  readonly #opening: Opening;
   readonly #socket: Socket;
   readonly #outbound: Outbound;
   readonly #subscriptions: Subscriptions;
@@ -68,6 +72,7 @@ export class Connection {
   constructor(deps: { door: ConnectionDoor; socket: Socket }, opening: Opening, limits: ConnectionLimits = LIMITS) {
     const { door, socket } = deps;
     this.#door = door;
+    this.#opening = opening;
     this.#socket = socket;
     this.#askEveryMs = limits.askEveryMs;
     const onStalled = (): void => this.#close(CLOSE_CODES.tooSlow, 'too_slow');
@@ -121,8 +126,13 @@ export class Connection {
 
   /** Takes a key or token; on an open connection a fresh one, which counts from then on. */
   async #authenticate(key: string | undefined): Promise<void> {
+    const { wrongKeys } = this.#door;
+    const known = this.#principal !== undefined;
+    if (!known && !wrongKeys.mayTry(this.#opening.address)) this.#refusal = CLOSE_CODES.wrongKeys;
+    wrongKeys.assertMayTry(this.#opening.address);
     const principal = await this.#verify(key);
     if (principal === undefined) {
+      await wrongKeys.count(this.#opening.address);
       this.#refusal = CLOSE_CODES.unauthenticated;
       throw new ServiceError('unauthenticated', 'The key opens nothing here');
     }
@@ -198,7 +208,7 @@ export class Connection {
       openRpc: this.#door.documents.openRpc,
       subscriptions: this.#subscriptions,
       boundRuns: this.#boundRuns,
-      caller: () => callerFrom(this.#authenticated()),
+      caller: () => toCaller(this.#authenticated(), this.#opening),
       authorise: (access) => requireAccess(this.#authenticated(), access),
       authenticate: (key) => this.#authenticate(key),
       afterAnswer,

@@ -44,7 +44,7 @@ export async function registerWebSocket(app: FastifyInstance, door: WebSocketDoo
       handler: async () => {
         throw new ServiceError('invalid_request', 'This path is a WebSocket; connect to it with a client for those');
       },
-      wsHandler: (ws, { headers, host }) => connect(door, ws, { headers, host }),
+      wsHandler: (ws, { headers, host, ip, id }) => connect(door, ws, { headers, host, ip, id }),
     });
   }
 }
@@ -52,12 +52,14 @@ export async function registerWebSocket(app: FastifyInstance, door: WebSocketDoo
 function connect(
   door: WebSocketDoor,
   ws: WebSocket,
-  { headers, host }: { headers: IncomingHttpHeaders; host: string },
+  { headers, host, ip, id }: { headers: IncomingHttpHeaders; host: string; ip: string; id: string },
 ): void {
   const connection = new Connection(
     { door, socket: wsSocket(ws) },
     {
       key: presentedKey(headers) ?? subprotocolKey(headers['sec-websocket-protocol']),
+      address: ip,
+      requestId: id,
       originAllowed: originAllowed({ origin: headers.origin, host }, door.allowedOrigins),
     },
   );
