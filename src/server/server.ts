@@ -23,7 +23,7 @@ import { healthOf } from './health.ts';
 import { openCallerCredentials } from './open-caller-credentials.ts';
 import { openCallers } from './open-callers.ts';
 import { writeServerFile } from './server-file.ts';
-import { shutDown } from './shut-down.ts';
+import { closeDoors, shutDown } from './shut-down.ts';
 import { endingLine, startupLines } from './startup-lines.ts';
 
 /** A worker is asked by the queue; its port says how it is, and nothing else. */
@@ -135,7 +135,8 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       },
     };
   } catch (error) {
-    await app?.close();
+    closing.abort();
+    if (app !== undefined) await closeDoors(app, 0);
     await service.close({ force: true, keepWaiting: true });
     throw error;
   }

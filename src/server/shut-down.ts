@@ -34,7 +34,7 @@ export async function shutDown({ id, service, app, config, logger, draining, clo
   await phase('runs end by themselves', () => executions.drain(limit));
   await phase('runs are ended', () => executions.close({ force: force.signal.aborted, keepWaiting: true }));
   await phase('readers are told where to go on', async () => closing.abort());
-  await phase('doors', () => closeDoors(app));
+  await phase('doors', () => closeDoors(app, LAST_ANSWERS_MS));
   await phase('store', async () => {
     await removeServerFile(config.dataDirectory, id);
     await service.close({ force: true, keepWaiting: true });
@@ -42,8 +42,9 @@ export async function shutDown({ id, service, app, config, logger, draining, clo
   if (failures.length > 0) throw new AggregateError(failures, 'Parts of the service could not be closed');
 }
 
-async function closeDoors(app: FastifyInstance): Promise<void> {
-  const late = setTimeout(() => app.server.closeAllConnections(), LAST_ANSWERS_MS);
+/** Resolves when all connections are closed; what is still being answered after `answersMs` is broken off. */
+export async function closeDoors(app: FastifyInstance, answersMs: number): Promise<void> {
+  const late = setTimeout(() => app.server.closeAllConnections(), answersMs);
   try {
     await app.close();
   } finally {
