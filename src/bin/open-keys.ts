@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { keyFile, writeKeyFile } from '../auth/key-file.ts';
-import { createKey, listKeys, OPERATOR, revokeKey, rotateKey } from '../auth/key-ring.ts';
+import { createKeyRing, OPERATOR } from '../auth/key-ring.ts';
 import { idInKey } from '../auth/key-secret.ts';
 import { ServiceKeys } from '../auth/service-keys.ts';
 import type { KeyClient } from '../client/server-keys.ts';
@@ -14,13 +14,14 @@ import type { Storage } from '../storage/storage.ts';
 /** The keys in the store of this configuration, with the rights of the operator: who can open the store has them. */
 export async function openKeys(config: Config): Promise<KeyClient> {
   const storage = await openKeyStore(config);
+  const ring = createKeyRing(storage);
   const { dataDirectory } = config;
   return {
-    create: async (wanted) => createKey(storage, OPERATOR, parseInput(NewKey, wanted)),
-    list: (options) => listKeys(storage, OPERATOR, options),
-    revoke: (id) => revokeKey(storage, OPERATOR, id),
+    create: async (wanted) => ring.create(OPERATOR, parseInput(NewKey, wanted)),
+    list: (options) => ring.list(OPERATOR, options),
+    revoke: (id) => ring.revoke(OPERATOR, id),
     rotate: async (id, options) => {
-      const made = await rotateKey(storage, { admin: OPERATOR, id }, parseInput(Rotation, options));
+      const made = await ring.rotate(OPERATOR, id, parseInput(Rotation, options));
       if (idInKey(await keptKey(dataDirectory)) === id) await writeKeyFile(dataDirectory, made.key);
       return made;
     },

@@ -10,7 +10,7 @@ import type { Dispatcher } from './dispatcher.ts';
 import { assertCursor, followEvents, type Reading, readPage, storedExecution } from './event-reading.ts';
 import type { LiveExecution } from './live-execution.ts';
 import type { Caller } from './new-execution.ts';
-import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner } from './remote-control.ts';
+import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner, whoeverHasIt } from './remote-control.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
 import type { Runs } from './runs.ts';
@@ -141,7 +141,11 @@ export class Executions {
    * Asks for the end of an execution; `finished` follows when its processes are verified dead. Repeating it, and
    * asking it of a finished one, changes nothing.
    */
-  async cancel(id: string, caller: Caller): Promise<Execution> {
+  cancel(id: string, caller: Caller): Promise<Execution> {
+    return whoeverHasIt(() => this.#cancelOnce(id, caller));
+  }
+
+  async #cancelOnce(id: string, caller: Caller): Promise<Execution> {
     const live = this.#runs.find(id, caller.tenant);
     if (live === undefined) {
       return (await this.#cancelWaiting(id, caller)) ?? this.#askOwner({ executionId: id, action: 'cancel' }, caller);

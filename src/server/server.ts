@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { keyFile } from '../auth/key-file.ts';
+import { createKeyRing } from '../auth/key-ring.ts';
 import type { Config } from '../config.ts';
 import { workspaceFolder } from '../executions/run-directories.ts';
 import { ServiceError } from '../protocol/errors.ts';
@@ -64,7 +65,7 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       executions: service.executions,
       workspaces: createWorkspaces(workspacesOptions(config)),
       callers,
-      keyStorage: service.storage,
+      keyRing: createKeyRing(service.storage),
       paying: {
         status: authStatusOf(service, config, claude.account),
         resetMaxAccount: () => claude.account.reset(),

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type { Callers } from '../auth/callers.ts';
+import type { KeyRing } from '../auth/key-ring.ts';
 import type { Executions } from '../executions/executions.ts';
 import type { AuthStatus } from '../protocol/credential-status.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { HealthDetail } from '../protocol/health.ts';
-import type { KeyStorage } from '../storage/key-storage.ts';
 import type { Workspaces } from '../workspaces/workspaces.ts';
 
 /** What every door of the service is given. */
@@ -12,7 +12,7 @@ export interface Door {
   executions: Executions;
   workspaces: Workspaces;
   callers: Pick<Callers, 'verify' | 'issueToken' | 'revokeToken'>;
-  keyStorage: KeyStorage;
+  keyRing: KeyRing;
   /** The credentials that pay. */
   paying: {
     status(options: { test: boolean }): Promise<AuthStatus>;

@@ -1,4 +1,3 @@
-import { createKey, listKeys, revokeKey, rotateKey } from '../../auth/key-ring.ts';
 import { presentedKey } from '../../auth/presented-key.ts';
 import { NewKey, Revocation, Rotation, TokenRequest } from '../../protocol/key-schemas.ts';
 import { parseInput } from '../../protocol/parse-input.ts';
@@ -8,18 +7,17 @@ import { principalOf, type Routes } from './routes.ts';
 type KeyRoutes = Pick<Routes, 'createKey' | 'listKeys' | 'revokeKey' | 'rotateKey' | 'issueToken' | 'revokeToken'>;
 
 /** Keys and tokens over HTTP. What holds a secret is kept by nobody on the way. */
-export function keyRoutes({ callers, keyStorage }: Door): KeyRoutes {
+export function keyRoutes({ callers, keyRing }: Door): KeyRoutes {
   return {
     createKey: async ({ body, reply, ...call }) => {
-      const made = await createKey(keyStorage, principalOf(call), parseInput(NewKey, body));
+      const made = await keyRing.create(principalOf(call), parseInput(NewKey, body));
       reply.code(201).header('cache-control', 'no-store');
       return made;
     },
-    listKeys: async ({ query, ...call }) => ({ keys: await listKeys(keyStorage, principalOf(call), query) }),
-    revokeKey: ({ params, ...call }) => revokeKey(keyStorage, principalOf(call), params.keyId),
+    listKeys: async ({ query, ...call }) => ({ keys: await keyRing.list(principalOf(call), query) }),
+    revokeKey: ({ params, ...call }) => keyRing.revoke(principalOf(call), params.keyId),
     rotateKey: async ({ params, body, reply, ...call }) => {
-      const key = { admin: principalOf(call), id: params.keyId };
-      const made = await rotateKey(keyStorage, key, parseInput(Rotation, body));
+      const made = await keyRing.rotate(principalOf(call), params.keyId, parseInput(Rotation, body));
       reply.header('cache-control', 'no-store');
       return made;
     },
