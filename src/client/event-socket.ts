@@ -160,12 +160,13 @@ export class EventSocket {
   #closedError(reason: z.output<typeof Closed>['params']['reason']): ServiceError | 'finished' {
     if (reason === 'finished') return 'finished';
     if (reason === 'deleted') return new ServiceError('not_found', 'The execution was deleted while it was read');
+    if (reason === 'unauthenticated') return this.#closeError(CLOSE_CODES.unauthenticated.code, reason);
     return notRunning(this.#server, `it has ended the subscription: ${reason}`);
   }
 
   #closeError(code: number, reason: string): ServiceError {
     if (code === CLOSE_CODES.unauthenticated.code) {
-      return new ServiceError('unauthenticated', `${this.#server.name} does not take this key`);
+      return new ServiceError('unauthenticated', `${this.#server.name} does not take this key, or no longer`);
     }
     if (code === CLOSE_CODES.origin.code) {
       return new ServiceError('origin_refused', `${this.#server.name} takes no calls from pages of this origin`);

@@ -53,8 +53,15 @@ test('is not asked for again because of names that nobody has, however many', as
   expect(await set.find('a')).toBeDefined();
 });
 
-test.each<[string, (response: ServerResponse) => void, RegExp]>([
-  ['a redirect', (response) => void response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(), /fetch failed/],
+test.each<[string, (response: ServerResponse, asked: number) => void, RegExp]>([
+  [
+    'a redirect, if to a good one',
+    (response, asked) => {
+      if (asked === 1) response.writeHead(302, { location: '/elsewhere' }).end();
+      else sent([rs.jwk('a')])(response);
+    },
+    /fetch failed/,
+  ],
   ['an error', (response) => void response.writeHead(500).end('{}'), /status 500/],
   ['no JSON', (response) => void response.end('<html>'), /no JWKS/],
   ['no set', (response) => void response.end('{"keys":{}}'), /no JWKS/],

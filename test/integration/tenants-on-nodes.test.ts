@@ -43,7 +43,7 @@ describe.runIf(has('redis'))('with a redis-server, on two nodes', () => {
     const logger = createLogger('silent');
     const auth = { on: true, jwtSecret: undefined, issuer: undefined };
     const on = ({ service: { storage } }: typeof first) =>
-      openCallers({ auth, apiKey: undefined }, { storage, logger });
+      openCallers({ auth, apiKey: undefined }, { storage, claude: undefined, logger });
     const [here, there] = [(await on(first)).callers, (await on(second)).callers];
     const { key, id } = await createKey(first.service.storage, OPERATOR, {
       name: 'k',

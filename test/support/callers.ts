@@ -27,7 +27,10 @@ export async function testCallers(
   const storage = options.storage ?? (await openSqliteStorage({ dataDirectory: await temporaryFolder() }));
   if (options.storage === undefined) onTestFinished(() => storage.close());
   const auth = { on: true, jwtSecret: SECRET, issuer };
-  const { callers } = await openCallers({ auth, apiKey }, { storage, logger: createLogger('silent') });
+  const { callers } = await openCallers(
+    { auth, apiKey },
+    { storage, claude: undefined, logger: createLogger('silent') },
+  );
   const make = (wanted: Partial<NewKey>): Promise<MadeKey> =>
     createKey(storage, OPERATOR, { name: 'test', scopes: ['admin'], ...wanted });
   return { callers, storage, make };
