@@ -13,7 +13,7 @@ import type { KeyStorage } from '../storage/key-storage.ts';
  */
 export async function openCallers(
   config: Pick<Config, 'auth' | 'apiKey'>,
-  { storage, claude, logger }: { storage: KeyStorage; claude: CallersOptions['claude']; logger: Logger },
+  { storage, claude, logger }: { storage: KeyStorage; claude?: CallersOptions['claude']; logger: Logger },
 ): Promise<{ callers: Callers; keys: ServiceKeys }> {
   const { auth, apiKey: operatorKey } = config;
   const keys = new ServiceKeys({ storage, operatorKey });

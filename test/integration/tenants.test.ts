@@ -143,7 +143,7 @@ async function site(): Promise<Site> {
   await mkdir(shared);
   await writeFile(join(shared, 'secret.txt'), 'ours');
   const deltas = { kind: 'deltas' as const, count: 3_000, text: 'word ', deltaEveryMs: 20 };
-  const env = { CC_WORKSPACES: `shared@acme=${shared}` };
+  const env = { CC_WORKSPACES: `shared@acme=${shared}`, CC_CALLER_CREDENTIALS: 'on' };
   const server = await testServer({ script: [{ kind: 'text', text: 'Hello' }, deltas], env });
   const keyOf = async (wanted: object) => (await server.call('/v1/keys', { json: { name: 'k', ...wanted } })).json();
   const own = await keyOf({ tenant: 'acme', scopes: ['admin'] });
@@ -178,7 +178,10 @@ async function site(): Promise<Site> {
     acme,
     names,
     look,
-    strangers: { other: stranger, token: callsTo(server.url, token), operator: callsTo(server.url, all) },
+    strangers: {
+      ...{ other: stranger, token: callsTo(server.url, token), operator: callsTo(server.url, all) },
+      paying: callsTo(server.url, 'sk-ant-api03-stranger-AAAA'),
+    },
   };
 }
 
