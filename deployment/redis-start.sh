@@ -32,7 +32,7 @@ bind * -::*
 protected-mode no
 dir /data
 appendonly yes
-appendfsync ${REDIS_FSYNC:-everysec}
+appendfsync ${REDIS_FSYNC:-always}
 save ""
 maxmemory ${REDIS_MAXMEMORY:-1gb}
 maxmemory-policy noeviction

@@ -16,8 +16,9 @@ export function refuseKeyInUrl(url: string): void {
   const start = url.indexOf('?');
   if (start === -1) return;
   for (const [name, value] of new URLSearchParams(url.slice(start + 1, start + MAX_LOOKED_AT))) {
-    if (!NAMES.test(name) && !VALUES.test(value)) continue;
-    const path = VALUES.test(name) ? 'query' : name.slice(0, 100);
+    const isNamed = VALUES.test(name);
+    if (!isNamed && !NAMES.test(name) && !VALUES.test(value)) continue;
+    const path = isNamed ? 'query' : name.slice(0, 100);
     const message =
       'is a key in the URL, where others can read it; send it as Authorization: Bearer KEY or x-api-key: KEY';
     const advice = 'If it is a real one, replace it: cc-executor keys rotate';

@@ -17,6 +17,23 @@ export type KeyAdmin = Pick<Principal, 'tenant' | 'scopes' | 'kind'>;
 /** The operator at the machine itself. */
 export const OPERATOR: KeyAdmin = { tenant: 'local', scopes: ['admin'], kind: 'key' };
 
+/** The keys of a store, as callers with the scope `admin` see and change them. */
+export interface KeyRing {
+  create(admin: KeyAdmin, wanted: NewKey): Promise<MadeKey>;
+  list(admin: KeyAdmin, filter: { tenant?: string | undefined }): Promise<ServiceKey[]>;
+  revoke(admin: KeyAdmin, id: string): Promise<ServiceKey>;
+  rotate(admin: KeyAdmin, id: string, how: { overlapSeconds: number }): Promise<MadeKey>;
+}
+
+export function createKeyRing(storage: KeyStorage): KeyRing {
+  return {
+    create: (admin, wanted) => createKey(storage, admin, wanted),
+    list: (admin, filter) => listKeys(storage, admin, filter),
+    revoke: (admin, id) => revokeKey(storage, admin, id),
+    rotate: (admin, id, how) => rotateKey(storage, { admin, id }, how),
+  };
+}
+
 /**
  * Makes a key; the plain one is returned this once.
  * @throws ServiceError `forbidden` for another tenant's, for scopes beyond one's own, and for who comes with a token of

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { auditDraft } from '../audit/audit-draft.ts';
 import { keyFile, writeKeyFile } from '../auth/key-file.ts';
-import { createKey, listKeys, OPERATOR, revokeKey, rotateKey } from '../auth/key-ring.ts';
+import { createKeyRing, OPERATOR } from '../auth/key-ring.ts';
 import { idInKey } from '../auth/key-secret.ts';
 import { ServiceKeys } from '../auth/service-keys.ts';
 import type { KeyClient } from '../client/server-keys.ts';
@@ -16,21 +16,22 @@ import type { Storage } from '../storage/storage.ts';
 /** The keys in the store of this configuration, with the rights of the operator: who can open the store has them. */
 export async function openKeys(config: Config): Promise<KeyClient> {
   const storage = await openKeyStore(config);
+  const ring = createKeyRing(storage);
   const { dataDirectory } = config;
   return {
     create: async (wanted) => {
-      const made = await createKey(storage, OPERATOR, parseInput(NewKey, wanted));
+      const made = await ring.create(OPERATOR, parseInput(NewKey, wanted));
       await noteDown(storage, 'key.create', made.id);
       return made;
     },
-    list: (options) => listKeys(storage, OPERATOR, options),
+    list: (options) => ring.list(OPERATOR, options),
     revoke: async (id) => {
-      const revoked = await revokeKey(storage, OPERATOR, id);
+      const revoked = await ring.revoke(OPERATOR, id);
       await noteDown(storage, 'key.revoke', id);
       return revoked;
     },
     rotate: async (id, options) => {
-      const made = await rotateKey(storage, { admin: OPERATOR, id }, parseInput(Rotation, options));
+      const made = await ring.rotate(OPERATOR, id, parseInput(Rotation, options));
       await noteDown(storage, 'key.rotate', id);
       if (idInKey(await keptKey(dataDirectory)) === id) await writeKeyFile(dataDirectory, made.key);
       return made;

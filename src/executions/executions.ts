@@ -11,7 +11,7 @@ import { assertCursor, followEvents, type Reading, readPage, storedExecution } f
 import type { LiveExecution } from './live-execution.ts';
 import type { Caller } from './new-execution.ts';
 import { takeBytes } from './quotas.ts';
-import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner } from './remote-control.ts';
+import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner, whoeverHasIt } from './remote-control.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
 import type { Runs } from './runs.ts';
@@ -142,7 +142,11 @@ export class Executions {
    * Asks for the end of an execution; `finished` follows when its processes are verified dead. Repeating it, and
    * asking it of a finished one, changes nothing.
    */
-  async cancel(id: string, caller: Caller): Promise<Execution> {
+  cancel(id: string, caller: Caller): Promise<Execution> {
+    return whoeverHasIt(() => this.#cancelOnce(id, caller));
+  }
+
+  async #cancelOnce(id: string, caller: Caller): Promise<Execution> {
     const live = this.#runs.find(id, caller.tenant);
     if (live === undefined) {
       return (await this.#cancelWaiting(id, caller)) ?? this.#askOwner({ executionId: id, action: 'cancel' }, caller);
@@ -177,9 +181,9 @@ export class Executions {
    * @throws ServiceError `not_found`, `conflict` with the state, where no turn is under way
    */
   async addInput(id: string, text: string, caller: Caller): Promise<Execution> {
+    await takeBytes(this.#context, caller, Buffer.byteLength(text));
     const live = this.#runs.find(id, caller.tenant);
     if (live === undefined) return this.#askOwner({ executionId: id, action: 'input', text }, caller);
-    await takeBytes(this.#context, caller, Buffer.byteLength(text));
     live.addTurn(text);
     return live.snapshot();
   }

@@ -54,7 +54,7 @@ export async function newExecution(
   }
   const place =
     session !== undefined && request.workspace === undefined && caller.directory === undefined
-      ? { workspace: session.workspace, directory: session.directory, fresh: session.fresh }
+      ? placeOfSession(session, settings)
       : await resolveWorkspace({ runId, request, caller }, settings);
   if ((request.retry?.max ?? 0) > 0 && place.workspace !== runId) {
     const message = 'starts again from an empty workspace, so it is only possible in a fresh one of the run’s own';
@@ -118,6 +118,15 @@ interface Place {
   workspace: string;
   directory: string;
   fresh: boolean;
+}
+
+/** A directory that is lent no more, or to others, is closed to the sessions that worked in it too. */
+function placeOfSession({ tenant, workspace, directory, fresh }: SessionRecord, settings: NewExecutionSettings): Place {
+  const name = workspace.startsWith('lent:') ? workspace.slice('lent:'.length) : undefined;
+  if (name !== undefined && lentDirectory(settings.lentWorkspaces, tenant, name) !== directory) {
+    throw badWorkspace(`the session works in ${workspace}, which is not lent any more; name another one`);
+  }
+  return { workspace, directory, fresh };
 }
 
 async function resolveWorkspace(

@@ -57,3 +57,16 @@ export async function snapshotAtOwner(
     throw error;
   }
 }
+
+const MAX_OWNERS = 3;
+
+/** Asks again where an execution was taken over by somebody else while it was being asked for: it is looked up anew. */
+export async function whoeverHasIt<T>(ask: () => Promise<T>): Promise<T> {
+  for (let owner = 1; ; owner += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (owner === MAX_OWNERS || !(error instanceof ServiceError && error.code === 'stale_writer')) throw error;
+    }
+  }
+}

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { keyFile } from '../auth/key-file.ts';
+import { createKeyRing } from '../auth/key-ring.ts';
 import { WrongKeys } from '../auth/wrong-keys.ts';
 import type { Config } from '../config.ts';
 import { auditedExecutions } from '../executions/audited-executions.ts';
@@ -63,7 +64,7 @@ export async function openServer(config: Config, options: { logger: Logger; vers
       readAudit: (options) => service.storage.readAudit(options),
       workspaces: createWorkspaces(workspacesOptions(config)),
       callers,
-      keyStorage: service.storage,
+      keyRing: createKeyRing(service.storage),
       wrongKeys: new WrongKeys({
         limit: config.wrongKeyLimit,
         share: service.storage.countWrongKey?.bind(service.storage),

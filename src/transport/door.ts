@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Callers } from '../auth/callers.ts';
+import type { KeyRing } from '../auth/key-ring.ts';
 import type { WrongKeys } from '../auth/wrong-keys.ts';
 import type { CallerExecutions } from '../executions/audited-executions.ts';
 import type { Caller } from '../executions/new-execution.ts';
 import type { AuditSlice } from '../protocol/audit.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { HealthDetail } from '../protocol/health.ts';
-import type { KeyStorage } from '../storage/key-storage.ts';
 import type { Workspaces } from '../workspaces/workspaces.ts';
 
 /** Reads the audit log; see `Storage.readAudit`. */
@@ -20,7 +20,7 @@ export interface Door {
   readAudit: ReadAudit;
   workspaces: Workspaces;
   callers: Pick<Callers, 'verify' | 'issueToken' | 'revokeToken'>;
-  keyStorage: KeyStorage;
+  keyRing: KeyRing;
   wrongKeys: WrongKeys;
   /** Counts bytes that a caller sends beside requests for executions against its limits. */
   takeBytes(caller: Caller, bytes: number): Promise<void>;

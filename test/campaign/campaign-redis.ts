@@ -21,7 +21,20 @@ export async function campaignRedis(parent: string): Promise<CampaignRedis> {
   await mkdir(folder);
   const socket = join(folder, 'r.sock');
   const args = [
-    ...['--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--appendonly', 'yes'],
+    ...[
+      '--port',
+      '0',
+      '--unixsocket',
+      socket,
+      '--dir',
+      folder,
+      '--save',
+      '',
+      '--appendonly',
+      'yes',
+      '--appendfsync',
+      'always',
+    ],
     ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no'],
   ];
   let child: ChildProcess | undefined;

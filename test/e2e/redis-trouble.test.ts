@@ -99,14 +99,18 @@ describe.runIf(has('redis'))('while Redis', () => {
     await expectWhole(trouble);
   });
 
-  test.runIf(has('mount'))('has no disk left for its file, nothing is accepted, and a run goes on', async () => {
+  test.runIf(has('mount')).each([
+    { fsync: 'everysec', what: 'refuses writes' },
+    { fsync: 'always', what: 'ends' },
+  ])('has no disk left for its file and $what, nothing is accepted, and a run goes on', async ({ fsync }) => {
     const disk = smallDisk(8);
-    const trouble = await runningTask('--dir', disk.path);
-    const { api, worker } = trouble;
+    const trouble = await runningTask('--dir', disk.path, '--appendfsync', fsync);
+    const { api, worker, redis } = trouble;
     const filler = fill(`${disk.path}/filler`);
     await expect.poll(readiness(api), { timeout: 20_000 }).toBe(503);
     expect((await api.call('/v1/executions', { json: { prompt: 'y' } })).status).toBe(503);
     rmSync(filler);
+    if (fsync === 'always') await redis.start();
     for (const node of [api, worker]) await expect.poll(readiness(node), { timeout: 20_000 }).toBe(200);
     await expectWhole(trouble);
   });

@@ -71,6 +71,17 @@ describe.runIf(has('redis'))('a Redis that the store refuses', () => {
     expect(await refusalOf(`${(await redisServer()).url}?db=999`)).toEqual(refusal('DB index'));
   });
 
+  test.each([
+    { fsync: 'everysec', warned: true },
+    { fsync: 'always', warned: false },
+  ])('one with appendfsync $fsync is taken, and what it may lose is told: $warned', async ({ fsync, warned }) => {
+    const { url } = await redisServer('--appendfsync', fsync);
+    const warnings: string[] = [];
+    const logger = { info: () => {}, warn: (_: object, text: string) => void warnings.push(text), error: () => {} };
+    await (await openRedisStorage({ url, logger })).close();
+    expect(warnings.some((text) => text.includes(`appendfsync ${fsync}`))).toBe(warned);
+  });
+
   test('one without persistence is taken by who asks for it', async () => {
     const server = await redisServer('--appendonly', 'no');
     await (await openOn(server, { allowNoPersistence: true })).probe();
@@ -123,7 +134,7 @@ describe.runIf(has('redis'))('a Redis that stops taking writes', () => {
     const { path } = smallDisk(4);
     const ballast = join(path, 'ballast');
     await writeFile(ballast, Buffer.alloc(2 * 1024 * 1024));
-    const storage = await openOn(await redisServer('--dir', path));
+    const storage = await openOn(await redisServer('--dir', path, '--appendfsync', 'everysec'));
     const { record } = await storage.createExecution(recordOf(), eventOf(1));
     const executionId = record.execution.id;
     let seq = 1;
@@ -165,7 +176,10 @@ describe.runIf(has('redis'))('a Redis that stops taking writes', () => {
     expect(await storage.getExecution('local', id)).toEqual(record);
     expect(await server.command('XLEN', `cce:log:${id}`)).toBe(1);
     await server.command('SET', 'cce:service-keys', 'x');
-    await expect(storage.getKey('a')).rejects.toEqual(refusal('cce:service-keys holds a value of the wrong type'));
+    await expect(storage.getKey('a')).rejects.toEqual(refusal('cce:service-keys holds a string'));
+    await server.command('SET', 'cce:denied-tokens:acme', 'x');
+    const denied = 'cce:denied-tokens:acme holds a value of the wrong type';
+    await expect(storage.isTokenDenied('acme', 'a')).rejects.toEqual(refusal(denied));
   });
 });
 

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { has } from '../support/capabilities.ts';
 import { executor } from '../support/executor.ts';
 import { fakeClaude, waitUntil } from '../support/processes.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const write = (path: string, content: string) => ({
   kind: 'tool_use' as const,
@@ -69,6 +70,19 @@ it('lent workspaces are found by name only', async () => {
   expect(folder).not.toBe('');
   await expect(start({ prompt: 'x', workspace: 'lent:other' })).rejects.toMatchObject({ code: 'invalid_request' });
   expect((await run({ prompt: 'x', workspace: 'lent:app' })).execution.workspace).toBe('lent:app');
+});
+
+it('a session in a directory that is lent no more does not go on there', async () => {
+  const folder = await temporaryFolder();
+  const serve = (workspaces: string) =>
+    executor({ folder, env: { CC_WORKSPACES: workspaces, CLAUDE_BIN: fakeClaude('succeeds') } });
+  const { run, service } = await serve('app=/tmp');
+  const { sessionId } = (await run({ prompt: 'x', workspace: 'lent:app' })).execution;
+  if (sessionId === null) throw new Error('it has no session');
+  expect((await run({ prompt: 'y', sessionId })).execution.workspace).toBe('lent:app');
+  await service.close({ force: true });
+  const { start } = await serve('app@acme=/tmp');
+  await expect(start({ prompt: 'z', sessionId })).rejects.toMatchObject({ code: 'invalid_request' });
 });
 
 it('two runs of one workspace are one after the other, in order', async () => {

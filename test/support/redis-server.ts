@@ -29,7 +29,20 @@ export async function redisServer(...args: string[]): Promise<RedisServer> {
   const folder = await temporaryFolder();
   const socket = join(folder, 'r.sock');
   const all = [
-    ...['--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--appendonly', 'yes'],
+    ...[
+      '--port',
+      '0',
+      '--unixsocket',
+      socket,
+      '--dir',
+      folder,
+      '--save',
+      '',
+      '--appendonly',
+      'yes',
+      '--appendfsync',
+      'always',
+    ],
     ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no', ...args],
   ];
   let child: ChildProcess;

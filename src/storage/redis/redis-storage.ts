@@ -60,8 +60,8 @@ export interface RedisStorageOptions {
 
 /**
  * Opens the store in one Redis or Valkey server, version 7 or newer, that is no part of a cluster. Any number of
- * services may share it. What a call has stored survives the end of the server's process; with `appendfsync everysec`,
- * Redis's default, the end of its machine may cost the last second or two, and with `always` nothing.
+ * services may share it. With `appendfsync always` what a call has stored survives the end of the server's process and of
+ * its machine; with `everysec`, Redis's default, either may cost the last two seconds.
  * @throws ServiceError `storage_unavailable` naming what is wrong with the server, `storage_newer`
  */
 export async function openRedisStorage(options: RedisStorageOptions): Promise<Storage> {

@@ -3,6 +3,12 @@ import type { RedisCommands, StorageLog } from './connection.ts';
 import { refusalOf } from './translate-error.ts';
 
 const OLDEST_VERSION = 7;
+/**
+ * With `everysec` Redis puts off handing its log to the system for up to 2 s while an earlier fsync is under way, and
+ * confirms meanwhile (`flushAppendOnlyFile` of Redis's aof.c).
+ */
+const MAY_LOSE =
+  'when it is killed while its disk is slow, it may lose what it has confirmed in the last 2 seconds. Set it to always';
 
 interface Terms {
   shown: string;
@@ -35,12 +41,16 @@ export async function checkServer(commands: RedisCommands, terms: Terms): Promis
   if (!terms.allowNoPersistence && appending !== undefined && appending !== '1' && appending !== 'yes') {
     throw refused(
       terms,
-      'appendonly is no, so it would forget executions when it ends. Set appendonly to yes (appendfsync everysec is enough), or allow a server without persistence',
+      'appendonly is no, so it would forget executions when it ends. Set appendonly to yes (and appendfsync to always), or allow a server without persistence',
     );
   }
   const unknown = [policy ?? 'maxmemory-policy', appending ?? 'appendonly'].filter((name) =>
     /maxmemory-p|appendo/.test(name),
   );
+  const syncing = await setting(commands, 'appendfsync');
+  if (!terms.allowNoPersistence && syncing !== undefined && syncing !== 'always') {
+    terms.log?.warn({ redis: terms.shown }, `Redis has appendfsync ${syncing}; ${MAY_LOSE}`);
+  }
   if (unknown.length > 0) {
     terms.log?.warn(
       { redis: terms.shown },

@@ -63,7 +63,10 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
       shouldUpgradeCallback: opensWebSocket,
     },
     clientErrorHandler,
-    frameworkErrors: (error, request, reply) => sendProblem(request, reply, toServiceError(error)),
+    frameworkErrors: (error, request, reply) => {
+      reply.raw.once('finish', () => endRefusedUpgrade(request));
+      return sendProblem(request, reply, toServiceError(error));
+    },
   });
   app.server.maxConnections = options.maxConnections;
   // An expectation that is not known is ignored (RFC 9110, section 10.1.1), which spares an answer outside the contract.
@@ -92,6 +95,7 @@ export async function createHttpDoor(door: Door, options: HttpDoorOptions): Prom
   app.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions, id } = request;
     const ms = Math.round(reply.elapsedTime);
+    endRefusedUpgrade(request);
     door.logger.info({ requestId: id, method, route: routeOptions.url, status: reply.statusCode, ms }, 'request');
   });
   app.setErrorHandler(async (thrown, request, reply) => {
@@ -190,6 +194,14 @@ function pattern(path: string): RegExp {
 /** An offer of another protocol, such as h2c, is ignored: its request is answered like any other (RFC 9110, section 7.8). */
 function opensWebSocket({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
+}
+
+/**
+ * Node has given the socket of an upgrade away: once it is answered like any other request it is nobody's, and would stay
+ * open for as long as its client likes.
+ */
+function endRefusedUpgrade({ raw }: FastifyRequest): void {
+  if (opensWebSocket(raw)) raw.socket.destroySoon();
 }
 
 /** @throws ServiceError `invalid_request`, where not exactly one Host is named (RFC 9112, section 3.2) */

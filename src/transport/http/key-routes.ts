@@ -1,4 +1,3 @@
-import { createKey, listKeys, revokeKey, rotateKey } from '../../auth/key-ring.ts';
 import { presentedKey } from '../../auth/presented-key.ts';
 import {
   type IssuedToken,
@@ -15,25 +14,25 @@ import { callerOf, principalOf, type Routes } from './routes.ts';
 type KeyRoutes = Pick<Routes, 'createKey' | 'listKeys' | 'revokeKey' | 'rotateKey' | 'issueToken' | 'revokeToken'>;
 
 /** Keys and tokens over HTTP. What holds a secret is kept by nobody on the way. */
-export function keyRoutes({ callers, keyStorage, audit }: Door): KeyRoutes {
+export function keyRoutes({ callers, keyRing, audit }: Door): KeyRoutes {
   return {
     createKey: async ({ body, reply, ...call }) => {
       const made = await audit.during(
         callerOf(call),
         { action: 'key.create', madeOf: ({ id }: MadeKey) => id },
-        async () => createKey(keyStorage, principalOf(call), parseInput(NewKey, body)),
+        async () => keyRing.create(principalOf(call), parseInput(NewKey, body)),
       );
       reply.code(201).header('cache-control', 'no-store');
       return made;
     },
-    listKeys: async ({ query, ...call }) => ({ keys: await listKeys(keyStorage, principalOf(call), query) }),
+    listKeys: async ({ query, ...call }) => ({ keys: await keyRing.list(principalOf(call), query) }),
     revokeKey: ({ params: { keyId }, ...call }) =>
       audit.during(callerOf(call), { action: 'key.revoke', subject: keyId }, () =>
-        revokeKey(keyStorage, principalOf(call), keyId),
+        keyRing.revoke(principalOf(call), keyId),
       ),
     rotateKey: async ({ params: { keyId }, body, reply, ...call }) => {
       const made = await audit.during(callerOf(call), { action: 'key.rotate', subject: keyId }, async () =>
-        rotateKey(keyStorage, { admin: principalOf(call), id: keyId }, parseInput(Rotation, body)),
+        keyRing.rotate(principalOf(call), keyId, parseInput(Rotation, body)),
       );
       reply.header('cache-control', 'no-store');
       return made;

@@ -40,6 +40,8 @@ const LIMITS: ConnectionLimits = { ...OUTBOUND_LIMITS, authenticateWithinMs: 5_0
 const MAX_CALLS = 32;
 /** Before there is a key, longer frames are not even parsed. */
 const MAX_FIRST_FRAME = 64 * 1024;
+/** How long the close handshake may take of who has shown no key. */
+const STRANGER_CLOSES_WITHIN_MS = 2_000;
 
 type Close = (typeof CLOSE_CODES)[keyof typeof CLOSE_CODES];
 
@@ -231,7 +233,8 @@ export class Connection {
     this.#state = 'closing';
     this.#subscriptions.endAll(reason);
     this.#letGo();
-    this.#outbound.end(close);
+    if (this.#principal === undefined) this.#outbound.end(close, STRANGER_CLOSES_WITHIN_MS);
+    else this.#outbound.end(close);
   }
 
   #letGo(): void {

@@ -105,13 +105,13 @@ export class Outbound {
   }
 
   /** Takes no more frames; sends what is queued, then closes, and cuts the line if that takes too long. */
-  end({ code, text }: { code: number; text: string }): void {
+  end({ code, text }: { code: number; text: string }, withinMs: number = this.#limits.closeWithinMs): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
     clearTimeout(this.#stalled);
     for (let next = this.#next(); next !== undefined; next = this.#next()) this.#socket.send(next, () => {});
     this.#socket.close(code, text);
-    this.#closing = setTimeout(() => this.#socket.terminate(), this.#limits.closeWithinMs);
+    this.#closing = setTimeout(() => this.#socket.terminate(), withinMs);
     this.#release();
   }
 
