@@ -181,9 +181,9 @@ export class Executions {
    * @throws ServiceError `not_found`, `conflict` with the state, where no turn is under way
    */
   async addInput(id: string, text: string, caller: Caller): Promise<Execution> {
+    await takeBytes(this.#context, caller, Buffer.byteLength(text));
     const live = this.#runs.find(id, caller.tenant);
     if (live === undefined) return this.#askOwner({ executionId: id, action: 'input', text }, caller);
-    await takeBytes(this.#context, caller, Buffer.byteLength(text));
     live.addTurn(text);
     return live.snapshot();
   }

@@ -3,7 +3,7 @@ import { has } from '../support/capabilities.ts';
 import { fakeClaude } from '../support/processes.ts';
 import { redisServer } from '../support/redis-server.ts';
 import { rpcClient } from '../support/rpc-client.ts';
-import { type TestServer, testServer } from '../support/server.ts';
+import { callsTo, type TestServer, testServer } from '../support/server.ts';
 
 const STALLING = { CLAUDE_BIN: fakeClaude('stalls'), CC_MAX_CONCURRENT: '8' };
 const limited = (limits: Record<string, string>): Promise<TestServer> =>
@@ -43,6 +43,21 @@ test('starts count over the end of a service, and repeated ones once', async () 
   const next = await testServer({ env: { ...STALLING, CC_LIMIT_STARTS_PER_MINUTE: '2' }, folder: server.folder });
   const refused = await next.call('/v1/executions', { json: { prompt: 'x' } });
   expect(await refused.json()).toMatchObject({ code: 'too_many' });
+});
+
+test('a key’s own limits win over the usual ones, hold for its tokens too, and for no other key', async () => {
+  const server = await limited({ CC_LIMIT_CONCURRENT_RUNS: '5' });
+  const wanted = { name: 'k', tenant: 'team', scopes: ['executions:write'], limits: { concurrentRuns: 2 } };
+  const { key } = await (await server.call('/v1/keys', { json: wanted })).json();
+  const team = callsTo(server.url, key);
+  const { token } = await (await team.call('/v1/auth/token', { json: {} })).json();
+  await team.submit({ prompt: 'x' });
+  await callsTo(server.url, token).submit({ prompt: 'x' });
+  for (const caller of [team, callsTo(server.url, token)]) {
+    const refused = await caller.call('/v1/executions', { json: { prompt: 'x' } });
+    expect(await refused.json()).toMatchObject({ status: 429, detail: expect.stringMatching(/may have 2 executions/) });
+  }
+  for (let time = 0; time < 5; time += 1) await server.submit({ prompt: 'x' });
 });
 
 test('bytes of uploads, of requests and of input count together', async () => {
