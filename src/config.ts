@@ -39,6 +39,7 @@ export interface Config {
   readonly claudeBin: string | undefined;
   readonly runUid: number;
   readonly isolation: 'auto' | 'L1' | 'L2' | 'L3';
+  readonly box: { readonly sockets: 'strict' | 'all'; readonly readable: readonly string[] };
   readonly defaultModel: string;
   readonly lentWorkspaces: Readonly<Record<string, string>>;
   readonly maxConcurrent: number;
@@ -92,11 +93,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   if (!parsed.success || files.problems.length > 0) throw new ConfigError([...wrong, ...files.problems]);
   // The shape is SETTINGS itself, which the compiler cannot follow through Object.entries.
   const settings = parsed.data as Settings;
-  if (settings.CC_ISOLATION === 'L2' || settings.CC_ISOLATION === 'L3') {
-    throw new ConfigError([
-      `CC_ISOLATION is ${settings.CC_ISOLATION}, and this version builds L1 only; use auto or L1`,
-    ]);
-  }
   if (settings.CC_ROLE !== 'all' && settings.REDIS_URL === undefined) {
     throw new ConfigError([`CC_ROLE is ${settings.CC_ROLE}, which needs REDIS_URL: roles share a store and a queue`]);
   }
@@ -139,6 +135,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     claudeBin: settings.CLAUDE_BIN,
     runUid: settings.CC_RUN_UID,
     isolation: settings.CC_ISOLATION,
+    box: { sockets: settings.CC_BOX_SOCKETS, readable: settings.CC_BOX_READABLE },
     defaultModel: settings.CC_DEFAULT_MODEL,
     lentWorkspaces: settings.CC_WORKSPACES,
     maxConcurrent: settings.CC_MAX_CONCURRENT,

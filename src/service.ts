@@ -16,6 +16,7 @@ import { Runs } from './executions/runs.ts';
 import { StartGate } from './executions/start-gate.ts';
 import { sweepSpares } from './executions/warm-place.ts';
 import { WarmPool } from './executions/warm-pool.ts';
+import { type Isolation, proveIsolation } from './isolation/isolation.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import { startModelGateway } from './model-gateway/model-gateway.ts';
@@ -34,6 +35,8 @@ export interface Service extends AsyncDisposable {
   readonly executions: Executions;
   readonly storage: Storage;
   readonly binary: ClaudeBinary;
+  /** What encloses runs, as the probe at start proved it. */
+  readonly isolation: Isolation;
   readonly dataDirectory: string;
   /** The processes started ahead; there are none until `warm.open()` is called. */
   readonly warm: Pick<WarmPool, 'open' | 'ready'>;
@@ -71,11 +74,13 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
     opened.push(async () => (access.open ? access.gateway.close() : undefined));
     const launchers = new SpareLauncher();
     opened.push(async () => launchers.close());
-    const settings = { ...config, instanceId, serviceUid: process.getuid?.() };
+    const isolation = await isolationOf(config);
+    const isolationLevel = config.role === 'api' ? undefined : isolation.level;
+    const settings = { ...config, instanceId, serviceUid: process.getuid?.(), isolationLevel };
     const starts = new StartGate();
-    const warm = new WarmPool({ access, binary, logger, settings, starts }, config.warmPool);
+    const warm = new WarmPool({ access, binary, isolation, logger, settings, starts }, config.warmPool);
     const eventLog = new EventLog(storage);
-    const context = { storage, eventLog, access, binary, launchers, starts, warm, logger, settings };
+    const context = { storage, eventLog, access, binary, isolation, launchers, starts, warm, logger, settings };
     const runs = new Runs(context);
     const dispatch = await openDispatch(config, {
       storage,
@@ -125,6 +130,7 @@ export async function createService(config: Config, { logger, adoptQueued }: Ser
       executions,
       storage,
       binary,
+      isolation,
       dataDirectory: config.dataDirectory,
       warm,
       credential: access.open ? { kind: access.credentialKind } : { problem: access.problem },
@@ -155,6 +161,18 @@ async function openStorage(config: Config, logger: Logger): Promise<Storage> {
     await redis.close();
     throw error;
   }
+}
+
+/** What encloses runs: proven as the user that they are in workspaces of the service. An `api` runs none. */
+export function isolationOf(config: Config): Promise<Isolation> {
+  return proveIsolation({
+    ...config.box,
+    wanted: config.role === 'api' ? 'L1' : config.isolation,
+    dataDirectory: config.dataDirectory,
+    identity: process.getuid?.() === 0 ? { uid: config.runUid, gid: config.runUid } : undefined,
+    environment: config.inherited,
+    home: config.credentials.home,
+  });
 }
 
 /** The operator's credential, from the places the configuration names. */

@@ -31,6 +31,16 @@ const lentWorkspaces = z.string().transform((value, context) => {
   return lent;
 });
 
+const absolutePaths = z.string().transform((value, context) => {
+  const listed = value.split(',').map((part) => part.trim());
+  const wrong = listed.find((part) => !isAbsolute(part));
+  if (wrong !== undefined) {
+    context.addIssue({ code: 'custom', message: `has the entry ${wrong}; write absolute paths, separated by commas` });
+    return z.NEVER;
+  }
+  return listed;
+});
+
 const origins = z.string().transform((value, context) => {
   const listed = value.split(',').map((part) => part.trim());
   const wrong = listed.find((part) => part !== '*' && !(URL.canParse(part) && new URL(part).origin === part));
@@ -195,7 +205,17 @@ export const SETTINGS = {
   CC_ISOLATION: {
     schema: z.enum(['auto', 'L1', 'L2', 'L3']).default('auto'),
     example: 'auto',
-    help: 'The isolation level; this version builds L1.',
+    help: 'The isolation level of runs: auto takes the best that this machine is proven to give, a level is that or no start.',
+  },
+  CC_BOX_SOCKETS: {
+    schema: z.enum(['strict', 'all']).default('strict'),
+    example: 'strict',
+    help: 'At L2: all lets runs have servers and sockets of their own, and with them reach those of others.',
+  },
+  CC_BOX_READABLE: {
+    schema: absolutePaths.default([]),
+    example: '',
+    help: 'From L2 on: folders with tools that runs may read, beside the system and those in PATH: /opt/sdk,/srv/models.',
   },
   CC_DEFAULT_MODEL: {
     schema: z.string().min(1).default('sonnet'),

@@ -20,6 +20,8 @@ export interface NewExecutionSettings {
   defaultModel: string;
   timeLimitMs: number;
   lentWorkspaces: Readonly<Record<string, string>>;
+  /** What encloses runs here; undefined where only other nodes run them. */
+  isolationLevel: Execution['isolation'] | undefined;
 }
 
 /**
@@ -32,6 +34,7 @@ export async function newExecution(
   caller: Caller,
   { storage, settings, spare }: { storage: Storage; settings: NewExecutionSettings; spare?: SpareNames | undefined },
 ): Promise<{ record: ExecutionRecord; session: SessionRecord }> {
+  refuseProjectSettings(request, settings.isolationLevel);
   const id = newId();
   const runId = spare?.runId ?? id;
   const now = new Date().toISOString();
@@ -68,15 +71,12 @@ export async function newExecution(
     model: request.model ?? settings.defaultModel,
     cli: null,
     attempt: 1,
-    timeLimit:
-      request.timeLimitMs === undefined
-        ? { ms: settings.timeLimitMs, source: 'default' }
-        : { ms: request.timeLimitMs, source: 'request' },
+    timeLimit: timeLimitOf(request, settings),
     lastSeq: 1,
     receiptId: null,
     cancelRequestedAt: null,
     denials: [],
-    isolation: 'L1',
+    isolation: settings.isolationLevel ?? 'L1',
     queuePosition: null,
     createdAt: now,
     startedAt: null,
@@ -95,6 +95,26 @@ export async function newExecution(
     requestHash: requestHash(request),
   };
   return { record, session: sessionRecord };
+}
+
+/** @throws ServiceError `isolation_unavailable`: what a workspace sets may run programs and lead the model elsewhere */
+export function refuseProjectSettings(
+  { projectSettings }: ExecutionRequest,
+  level: Execution['isolation'] | undefined,
+): void {
+  if (!projectSettings || level === 'L3' || level === undefined) return;
+  const message =
+    `projectSettings lets the files of a workspace run programs, which is only done at isolation level L3; ` +
+    `this service has ${level}. Leave it out, or have the operator set up L3 (docs/security.md)`;
+  throw new ServiceError('isolation_unavailable', message, {
+    data: { errors: [{ path: 'projectSettings', message }] },
+  });
+}
+
+function timeLimitOf({ timeLimitMs }: ExecutionRequest, settings: NewExecutionSettings): Execution['timeLimit'] {
+  return timeLimitMs === undefined
+    ? { ms: settings.timeLimitMs, source: 'default' }
+    : { ms: timeLimitMs, source: 'request' };
 }
 
 /** Where a run works. */

@@ -9,6 +9,7 @@ import { type CallWatch, watchCalls } from './call-watch.ts';
 import { Conversation } from './conversation.ts';
 import type { LiveExecution } from './live-execution.ts';
 import { canStore, readLines } from './read-lines.ts';
+import { openRunBox, type RunBox } from './run-box.ts';
 import type { RunContext } from './run-context.ts';
 import { type AttemptPlace, hasTranscript, MAX_PROCESSES, writeOptionFiles } from './run-directories.ts';
 import { awaitExit, stopProcess } from './stop-process.ts';
@@ -45,10 +46,15 @@ async function runCold(
   const token = ready.access.gateway.issueToken();
   try {
     return await metered(context, { live, ready, token }, async (calls) => {
-      const claude = await start(context, { live, place, token, ready });
-      void claude.spoke.then(leave);
-      const begin = (conversation: Conversation): void => conversation.start(live.record.request);
-      return (await supervise(context, { live, claude, calls, version: ready.version }, begin)).outcome;
+      const box = await openRunBox(context.isolation, { ...place, gateway: ready.access.gateway });
+      try {
+        const claude = await start(context, { live, place, box, token, ready });
+        void claude.spoke.then(leave);
+        const begin = (conversation: Conversation): void => conversation.start(live.record.request);
+        return (await supervise(context, { live, claude, calls, version: ready.version }, begin)).outcome;
+      } finally {
+        await box.close();
+      }
     });
   } finally {
     leave?.();
@@ -96,10 +102,18 @@ async function metered<T>(
   }
 }
 
+interface Started {
+  live: LiveExecution;
+  place: AttemptPlace;
+  box: RunBox;
+  token: string;
+  ready: Ready;
+}
+
 /** Starts the process and sends the prompt; a failed start shows in `exited`. */
 async function start(
   context: RunContext,
-  { live, place, token, ready }: { live: LiveExecution; place: AttemptPlace; token: string; ready: Ready },
+  { live, place, box, token, ready }: Pick<Started, 'live' | 'place' | 'box' | 'token' | 'ready'>,
 ): Promise<ClaudeProcess> {
   const { request, execution } = live.record;
   const { directories, identity } = place;
@@ -116,7 +130,7 @@ async function start(
     inherited: context.settings.inherited,
   });
   return startClaude({
-    command,
+    ...box.enclose(command),
     ...(identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } }),
     maxLineBytes: context.settings.maxLineBytes,
     spare: context.launchers,
@@ -142,7 +156,7 @@ async function supervise(
   const conversation = new Conversation(live, claude, contract);
   begin(conversation);
   claude.cliPid.then(
-    () => markStarted(live, version),
+    () => markStarted(context, live, version),
     () => {},
   );
   live.attach(claude, (text) => conversation.addTurn(text));
@@ -158,8 +172,8 @@ async function supervise(
     const printed = await readLines(context, { live, claude, conversation });
     const heard = printed || conversation.turns > 1;
     const report = await claude.exited;
-    if (report.failure !== null) return { outcome: launchFailed(report.failure, live), heard };
-    markStarted(live, version);
+    if (report.failure !== null) return { outcome: launchFailed(report.failure, live, claude.stderrTail()), heard };
+    markStarted(context, live, version);
     const outcome = decideOutcome({
       observed: conversation.observed,
       stop: live.stop,
@@ -178,10 +192,10 @@ async function supervise(
   }
 }
 
-function markStarted(live: LiveExecution, version: string): void {
+function markStarted({ isolation: { level: isolation } }: RunContext, live: LiveExecution, version: string): void {
   if (live.execution.cli !== null) return;
-  live.update({ cli: { version } });
-  const { attempt, model, isolation } = live.execution;
+  live.update({ cli: { version }, isolation });
+  const { attempt, model } = live.execution;
   live.writer.append('execution.started', { attempt, model, cli: { version }, isolation }, live.execution);
 }
 
@@ -201,8 +215,9 @@ function recordResult(live: LiveExecution, { observed, structured }: Conversatio
   });
 }
 
-function launchFailed({ reason, message }: LaunchFailure, live: LiveExecution): Outcome {
+function launchFailed({ reason, message }: LaunchFailure, live: LiveExecution, stderr: string): Outcome {
   if (live.stop !== undefined) return stoppedBefore(live.stop);
+  if (reason === 'box_failed' && stderr !== '') return notStarted('spawn_failed', `${message}: ${stderr.trim()}`);
   return notStarted(
     reason === 'cli_missing' ? 'cli_missing' : reason === 'launcher_died' ? 'cli_crashed' : 'spawn_failed',
     message,

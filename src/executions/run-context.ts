@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { ClaudeBinary } from '../claude/binary.ts';
 import type { EventLog } from '../event-log/event-log.ts';
+import type { Isolation } from '../isolation/isolation.ts';
 import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -19,6 +20,7 @@ export interface RunContext {
   eventLog: EventLog;
   access: GatewayAccess;
   binary: ClaudeBinary;
+  isolation: Isolation;
   launchers: SpareLauncher;
   starts: StartGate;
   warm: WarmPool;

@@ -39,8 +39,7 @@ export class WarmPool {
   #claims: 'possible' | 'refused' = 'possible';
 
   constructor(context: WarmContext, size: number) {
-    const { defaultModel } = context.settings;
-    const usual = profileOf(parseExecutionRequest({ prompt: 'x' }), { tenant: 'local' }, defaultModel);
+    const usual = profileOf(parseExecutionRequest({ prompt: 'x' }), { tenant: 'local' }, context.settings);
     if (usual === undefined) throw new Error('A run with default options must be one that can be started ahead');
     this.#context = context;
     this.#size = size;
@@ -70,7 +69,7 @@ export class WarmPool {
     accept: (spare: Spare | undefined, keep: () => void) => Promise<T>,
   ): Promise<T> {
     if (this.#state !== 'open') return accept(undefined, () => {});
-    const profile = profileOf(run.request, run.caller, this.#context.settings.defaultModel);
+    const profile = profileOf(run.request, run.caller, this.#context.settings);
     const spare = run.atOnce && profile !== undefined ? this.#take(profile) : undefined;
     let kept = false;
     try {

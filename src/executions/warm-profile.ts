@@ -3,7 +3,7 @@ import { initializeMessage, optionArguments } from '../claude/command.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { Tenant } from '../storage/storage.ts';
-import type { Caller } from './new-execution.ts';
+import type { Caller, NewExecutionSettings } from './new-execution.ts';
 
 /**
  * What a process that waits is started with, and all that a run must share with it to be served by it. A `fresh` one
@@ -12,6 +12,8 @@ import type { Caller } from './new-execution.ts';
 export interface WarmProfile {
   kind: 'fresh' | 'named';
   tenant: Tenant;
+  /** The named workspace that it can be claimed for, where a box leaves it no other. */
+  workspace: string | undefined;
   model: string;
   /** The options of the run; its prompt is not in it. */
   request: ExecutionRequest;
@@ -22,7 +24,11 @@ export interface WarmProfile {
 }
 
 /** The profile of a run; `undefined` for one that has to be started for itself. */
-export function profileOf(request: ExecutionRequest, caller: Caller, defaultModel: string): WarmProfile | undefined {
+export function profileOf(
+  request: ExecutionRequest,
+  caller: Caller,
+  { defaultModel, isolationLevel }: Pick<NewExecutionSettings, 'defaultModel' | 'isolationLevel'>,
+): WarmProfile | undefined {
   const { sessionId, workspace, env, mcpServers, outputSchema } = request;
   if (sessionId !== undefined || env !== undefined || mcpServers !== undefined) return undefined;
   if (workspace === undefined ? caller.directory !== undefined : workspace.startsWith('lent:')) return undefined;
@@ -31,7 +37,8 @@ export function profileOf(request: ExecutionRequest, caller: Caller, defaultMode
   const model = request.model ?? defaultModel;
   const schema = outputSchema === undefined ? undefined : outputContract(outputSchema).cliSchema;
   const initialize = initializeMessage(request, schema);
-  const shared = JSON.stringify([kind, tenant, optionArguments(request, model), initialize]);
+  const bound = isolationLevel === 'L1' ? undefined : workspace;
+  const shared = JSON.stringify([kind, tenant, bound ?? null, optionArguments(request, model), initialize]);
   const key = createHash('sha256').update(shared).digest('base64');
-  return { kind, tenant, model, request: { ...request, prompt: '' }, initialize, key };
+  return { kind, tenant, workspace: bound, model, request: { ...request, prompt: '' }, initialize, key };
 }

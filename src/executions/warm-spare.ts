@@ -11,12 +11,20 @@ const MAX_KEPT_STDERR = 16 * 1024;
 const INITIALIZE_LIMIT_MS = 10_000;
 const CLAIM_LIMIT_MS = 2_000;
 
+/** A folder that a box shows. One that is made anew under its name is another, and does not show. */
+export interface BoundFolder {
+  path: string;
+  inode: number;
+}
+
 export interface SpareOptions {
   names: SpareNames;
   profile: WarmProfile;
   /** The gateway token it was started with; nothing is attached to it until a run is. */
   token: string;
   identity: Identity | undefined;
+  /** The one folder it can be claimed for, where it waits in a box. */
+  bound: BoundFolder | undefined;
   claude: Omit<ClaudeOptions, 'onStderr'>;
 }
 
@@ -26,6 +34,7 @@ export class Spare {
   readonly profile: WarmProfile;
   readonly token: string;
   readonly identity: Identity | undefined;
+  readonly bound: BoundFolder | undefined;
   readonly startedAt: number = performance.now();
   /** Whether it has answered its options; `false` when it ended, or took longer than 10 seconds. */
   readonly initialised: Promise<boolean>;
@@ -42,11 +51,12 @@ export class Spare {
   readonly #asked = new Map<string, (succeeded: boolean) => void>();
   #state: 'waiting' | 'handed_over' | 'ended' = 'waiting';
 
-  constructor({ names, profile, token, identity, claude }: SpareOptions) {
+  constructor({ names, profile, token, identity, bound, claude }: SpareOptions) {
     this.names = names;
     this.profile = profile;
     this.token = token;
     this.identity = identity;
+    this.bound = bound;
     this.#claude = startClaude({ ...claude, onStderr: (text) => this.#stderr(text) });
     this.#printed = this.#claude.batches[Symbol.asyncIterator]();
     this.#next = this.#printed.next();

@@ -1,13 +1,16 @@
 #!/usr/bin/perl
 # The launcher: parent of one Claude process for its whole life, and the reason why nothing of a run outlives it.
 #
-#   perl launcher.pl --parent PID [--uid N --gid N] [--limit NAME=VALUE]... -- /ABSOLUTE/COMMAND [ARGS]
+#   perl launcher.pl --parent PID [--uid N --gid N] [--limit NAME=VALUE]... [--box exec|init] -- /ABSOLUTE/COMMAND [ARGS]
 #
 #   perl launcher.pl --wait --parent PID       started ahead: the rest comes on fd 4 (see wait_for_start)
 #
 # fd 3: status, one JSON object a line: started, paused, resumed, failed, exited. fd 4: control, one word a line: pause,
 # resume, interrupt, terminate, kill; its end means that the service is gone. Exit: that of the command (128+n for signal
 # n), or 125 usage and set-up, 126 not executable, 127 not found; only the status line tells those from the command's own.
+#
+# --box: the command makes a box and runs the real command in it. exec: it becomes the real command; its fd 3 is for saying
+# why it could not (confine.pl). init: it makes a box with processes of its own, of which the first reports (box-init.pl).
 #
 # 1. Every descendant stays below this process, a child subreaper: so ECHILD from waitpid proves that none is left.
 # 2. The command gets fds 0-2 and no privilege; the drop is verified, or exec is not reached.
@@ -30,8 +33,9 @@ my @CALLS = qw(prctl prlimit64 setgroups setresgid setresuid signalfd4);
 my %NUMBERS = (x86_64 => [157, 302, 116, 119, 117, 289], aarch64 => [167, 261, 159, 149, 147, 74]);
 my %LIMITS = (cpu => 0, fsize => 1, core => 4, nproc => 6, nofile => 7, memlock => 8, msgqueue => 12);
 my $LINUX = $^O eq 'linux';
-my (%sys, %option, %limit, $status, $control, $signals, $cli, $cli_status, $deadline, $kill_now);
-my $words = '';
+# $child is what this process started, and waits for; $cli the command itself, which is another process in a box with an init.
+my (%sys, %option, %limit, $status, $control, $signals, $child, $cli, $init, $cli_status, $deadline, $kill_now);
+my ($words, $box_report) = ('', undef);
 
 sub now { (POSIX::times())[0] / POSIX::sysconf(POSIX::_SC_CLK_TCK()) }    # monotonic, in seconds
 sub report { syswrite $status, "{$_[0]}\n" if $status }
@@ -70,6 +74,7 @@ sub parse_arguments {
     while (@ARGV && (my $name = shift @ARGV) ne '--') {
         my $value = shift(@ARGV) // '';
         if ($name =~ /\A--(parent|uid|gid)\z/ && $value =~ /\A[1-9]\d{0,9}\z/) { $option{substr $name, 2} = 0 + $value }
+        elsif ($name eq '--box' && $value =~ /\A(?:exec|init)\z/) { $option{box} = $value }
         elsif ($name eq '--limit' && $value =~ /\A(\w+)=(\d{1,18})\z/ && exists $LIMITS{$1}) { $limit{$1} = 0 + $2 }
         else { fail(125, 'EINVAL', "bad option $name $value") }
     }
@@ -122,11 +127,17 @@ sub signal_family {
     return \%family;
 }
 
+# How the command ended. A box passes on a death by signal as an exit code, so its init says which it was.
+sub ended_with {
+    my ($ended) = @_;
+    return $box_report && (readline($box_report) // '') =~ /\Aexited (\d{1,5})\n/ ? $1 : $ended;
+}
+
 # Reaps what has ended; false when there is no child any more.
 sub reap {
     while ((my $pid = waitpid(-1, POSIX::WNOHANG())) != 0) {
         return 0 if $pid == -1;
-        $cli_status = $? if $pid == $cli;
+        $cli_status = ended_with($?) if $pid == $child;
     }
     return 1;
 }
@@ -137,7 +148,7 @@ sub end_family {
     my ($until, %swept) = now() + KILL_SECONDS;
     my $family = signal_family('STOP', now() + FREEZE_SECONDS);
     while (1) {
-        $swept{$_} = 1 for grep { $_ != $cli && $family->{$_} !~ /\A[ZX]/ } keys %$family;
+        $swept{$_} = 1 for grep { $_ != $child && $_ != $cli && $_ != $init && $family->{$_} !~ /\A[ZX]/ } keys %$family;
         $family = signal_family('KILL', $until);
         return (scalar keys %swept, 0) if !reap();
         return (scalar keys %swept, scalar keys %$family) if now() > $until;
@@ -165,6 +176,16 @@ sub drop_user {
     die "root can be taken back\n" if grep { syscall($sys{$_}, 0, 0, 0) != -1 } qw(setresuid setresgid);
 }
 
+# fd 3 of a box is the way to say how it went. One with an init gets the command's stdout as fd 4: what makes the box stays
+# in front of it, and would keep stdout open when the command has closed it.
+sub hand_to_box {
+    my ($outcome) = @_;
+    POSIX::dup2(fileno $outcome, 3) // die "fd 3: $!\n";
+    return if $option{box} ne 'init';
+    POSIX::dup2(1, 4) // die "fd 4: $!\n";
+    open STDOUT, '>', '/dev/null' or die "/dev/null: $!\n";
+}
+
 # In the child; a die here becomes a `failed` line.
 sub become_command {
     my ($launcher, $outcome) = @_;
@@ -184,6 +205,7 @@ sub become_command {
     must("uid $> cannot enter the working directory $directory", chdir($directory) ? 0 : -1);
     opendir my $open, '/dev/fd' or die "/dev/fd: $!\n";
     POSIX::close($_) for grep { /\A\d+\z/ && $_ > 2 && $_ != fileno $outcome } readdir $open;
+    hand_to_box($outcome) if $option{box};
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new) or die "signal mask: $!\n";
     no warnings 'exec';
     exec { $ARGV[0] } @ARGV;
@@ -191,21 +213,47 @@ sub become_command {
     POSIX::_exit(126);
 }
 
+# The process that the init of the box calls $inner: what this one started makes the box, its child is the init, and of that
+# one's children it is the one whose innermost number that is (proc(5), NSpid).
+sub find_in_box {
+    my ($inner, %parents) = @_;
+    each_process(sub { $parents{$_[0]} = $_[2] });
+    for my $pid (grep { ($parents{$parents{$_}} // 0) == $child } keys %parents) {
+        open my $file, '<', "/proc/$pid/status" or next;
+        ($cli, $init) = ($pid, $parents{$pid}) if grep { /\ANSpid:.*\s\Q$inner\E\n/ } readline $file;
+    }
+    return $cli != $child;
+}
+
+# Returns what the command, or its box, said instead of starting. The end of the pipe without a word means that exec closed
+# it: the command runs. A box with an init says so.
+sub why_not_started {
+    my ($read) = @_;
+    return join '', readline $read if ($option{box} // '') ne 'init';
+    my $word = readline $read;
+    $box_report = $read;
+    return $word if ($word // '') !~ /\Astarted (\d+)\n/;
+    return '' if find_in_box($1);
+    kill 'KILL', $child;
+    return "0\tthe command in the box is not to be found in /proc";
+}
+
 sub start_command {
     pipe(my $read, my $outcome) or fail(125, 'ESETUP', "pipe: $!");
     my $launcher = $$;
-    $cli = fork // fail(125, 'ESETUP', "fork: $!");
-    if ($cli == 0) {
+    $child = $cli = $init = fork // fail(125, 'ESETUP', "fork: $!");
+    if ($child == 0) {
         eval { become_command($launcher, $outcome) };
         syswrite $outcome, "0\t$@";
         POSIX::_exit(125);
     }
     close $outcome;
-    # Its end without a word means that exec closed it: the command runs.
-    if ((my $word = join '', readline $read) ne '') {
-        waitpid $cli, 0;
+    my $word = why_not_started($read);
+    if (!defined $word || $word ne '') {
+        waitpid $child, 0;
+        fail(125, 'EBOX', "the box could not be made: $ARGV[0] ended with " . ($? >> 8 || 'signal ' . ($? & 127))) if !defined $word;
         ($!, my $text) = split /\t/, $word, 2;
-        fail(125, 'ESETUP', $text) if $! == 0;
+        fail(125, $option{box} ? 'EBOX' : 'ESETUP', $text) if $! == 0;
         fail($!{ENOENT} ? 127 : 126, (grep { $!{$_} } keys %!)[0], $text);
     }
     report(qq("event":"started","pid":$cli));

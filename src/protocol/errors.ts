@@ -37,6 +37,7 @@ export const ERRORS = {
   too_many: { http: 429, rpc: 1021, retryable: true, title: 'There are too many of these at once' },
   not_running: { http: 503, rpc: 1022, retryable: true, title: 'The service does not answer' },
   address_unusable: { http: 503, rpc: 1023, retryable: false, title: 'The service cannot listen at that address' },
+  isolation_unavailable: { http: 501, rpc: 1040, retryable: false, title: 'The isolation level is not to be had here' },
 } as const satisfies Record<string, { http: number; rpc: number; retryable: boolean; title: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -121,7 +121,6 @@ export function parseExecutionRequest(input: unknown): ExecutionRequest {
     request.checks !== undefined && 'checks',
     request.approvals === 'ask' && 'approvals: ask',
     request.egress !== undefined && 'egress',
-    request.projectSettings && 'projectSettings',
   ].filter((field) => field !== false);
   if (unbuilt.length > 0) {
     throw new ServiceError('not_implemented', `${unbuilt.join(', ')}: not built yet; leave it out of the request`);

@@ -45,7 +45,7 @@ async function look(
     role,
     checks,
     ...executions.load(),
-    isolation: 'L1',
+    isolation: service.isolation.level,
   };
 }
 
@@ -54,14 +54,16 @@ type Check = HealthDetail['checks']['storage'];
 const NOT_NEEDED = {
   claude: { ok: true, detail: 'not needed here: workers run it' },
   credential: { ok: true, detail: 'not needed here: workers have it' },
+  isolation: { ok: true, detail: 'not needed here: workers enclose what they run' },
 };
 
 /** What a process needs that runs executions itself. */
-function toRun({ binary, credential }: Service): { claude: Check; credential: Check } {
+function toRun({ binary, credential, isolation }: Service): { claude: Check; credential: Check; isolation: Check } {
   return {
     claude: binary.usable
       ? { ok: true, detail: binary.warning ?? `version ${binary.version}` }
       : { ok: false, detail: binary.problem },
+    isolation: { ok: true, detail: isolation.detail },
     credential:
       'kind' in credential ? { ok: true, detail: credential.kind } : { ok: false, detail: credential.problem },
   };

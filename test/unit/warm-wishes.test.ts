@@ -13,7 +13,10 @@ afterEach(() => {
 const LOCAL = { tenant: 'local' };
 
 function profile(request: Omit<ExecutionRequestInput, 'prompt'>, caller = LOCAL): WarmProfile {
-  const found = profileOf(parseExecutionRequest({ prompt: 'x', ...request }), caller, 'sonnet');
+  const found = profileOf(parseExecutionRequest({ prompt: 'x', ...request }), caller, {
+    defaultModel: 'sonnet',
+    isolationLevel: 'L1',
+  });
   if (found === undefined) throw new Error('there is no profile');
   return found;
 }
@@ -76,7 +79,11 @@ it('a run that needs an environment, servers, a session or a folder of somebodyâ
   const none = (
     request: Omit<ExecutionRequestInput, 'prompt'>,
     caller: { tenant: string; directory?: string } = LOCAL,
-  ) => profileOf(parseExecutionRequest({ prompt: 'x', ...request }), caller, 'sonnet');
+  ) =>
+    profileOf(parseExecutionRequest({ prompt: 'x', ...request }), caller, {
+      defaultModel: 'sonnet',
+      isolationLevel: 'L1',
+    });
   const sessionId = '00000000-0000-7000-8000-000000000000';
   expect([
     none({ env: { A: 'b' } }),
