@@ -5,7 +5,7 @@ import { BOX_INIT_PATH, CONFINE_PATH, DEVICES, each, PERL, PROC_FILES, SYSTEM_FO
 
 /** Who a run is in its box; files of the run's user outside are this one's. Not 0, which bypassPermissions refuses. */
 export const BOX_UID = 1000;
-const BOX_HOME = '/home/run';
+const BOX_HOME = '/run/home';
 
 /** Where things are in the box that lie elsewhere outside: the path of a unix socket may have 107 bytes only. */
 const GATEWAY_FOLDER = '/run/gateway';

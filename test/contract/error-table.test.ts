@@ -30,6 +30,7 @@ test('the numbers of the error table are what clients were told', () => {
     too_many: [429, 1021],
     not_running: [503, 1022],
     address_unusable: [503, 1023],
+    isolation_unavailable: [501, 1040],
   });
 });
 

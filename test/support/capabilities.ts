@@ -75,6 +75,22 @@ export const CAPABILITIES = {
     howToGet: 'start one, or on Debian as root: deployment/install-docker-engine.sh',
     present: () => runs('docker', ['info']) && runs('docker', ['compose', 'version']),
   },
+  landlock: {
+    what: 'Landlock of Linux 6.12 or newer: isolation level L2',
+    howToGet: 'boot such a kernel with landlock among its security modules (lsm=…)',
+    // The version is what landlock_create_ruleset answers; 6 is the first with scopes.
+    present: () => runs('perl', ['-e', 'exit(syscall(444, 0, 0, 1) < 6)']),
+  },
+  bubblewrap: {
+    what: 'bubblewrap and the right to make user namespaces: isolation level L3',
+    howToGet: 'apt-get install bubblewrap; where the kernel refuses, see docs/security.md',
+    present: () => runs('bwrap', ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', 'true']),
+  },
+  socat: {
+    what: 'socat: the way out of a box of level L3',
+    howToGet: 'apt-get install socat',
+    present: () => runs('socat', ['-V']),
+  },
   mount: {
     what: 'mounting: disks that are full or read-only',
     howToGet: 'run as root with the right to mount (docker run --privileged)',
