@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, realpathSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ClaudeCommand, RunDirectories } from '../claude/command.ts';
@@ -40,7 +40,7 @@ export async function openRunBox({ box, tools }: Isolation, run: BoxedRun): Prom
     ...(run.egress === undefined ? {} : { egress: run.egress }),
   };
   return {
-    enclose: (command) => enclose(box, place, { ...command, file: realpathSync(command.file) }),
+    enclose: (command) => enclose(box, place, { ...command, file: realOf(command.file) }),
     close: way.close,
   };
 }

@@ -5,10 +5,11 @@
 #
 #   perl box-init.pl [--bridge PORT=SOCKET]... -- /ABSOLUTE/COMMAND [ARGS]
 #
-# fd 3: status, one line each: `started PID` (as the box counts), `exited STATUS` (as wait(2) encodes it), or ERRNO, a tab
-# and why the command did not start. The command gets its own end of a pipe as fd 3, and says there in the same way why it
-# could not become what it was to be; its closing without a word means that it did. fd 4: the command's stdout, which
-# nobody else is to hold open.
+# fd 3: a socket to the launcher, one line each: `forked PID`, as the box counts, upon which the command waits for `go`, so
+# that it is found outside before it does anything; `started`; `exited STATUS`, as wait(2) encodes it; or ERRNO, a tab, and
+# why it did not start. The command gets its own end of a pipe as fd 3, and says there in the same way why it could not
+# become what it was to be; its closing without a word means that it did. fd 4: the command's stdout, which nobody else is
+# to hold open.
 # --bridge: connections to the port on the box's loopback go to the unix socket. A bridge that does not listen within
 # BRIDGE_SECONDS is a failure to start.
 use strict;
@@ -21,7 +22,8 @@ use constant { STATUS => 3, OUTPUT => 4, BRIDGE_SECONDS => 2, DUMPABLE => 4 };
 my %PRCTL = (x86_64 => 157, aarch64 => 167);
 my @bridges;
 
-sub report { POSIX::write(STATUS, "$_[0]\n", 1 + length $_[0]) }
+open my $launcher, '+<&=', STATUS or POSIX::_exit(125);
+sub report { syswrite $launcher, "$_[0]\n" }
 sub fail { my ($errno, $text) = @_; report("$errno\t$text"); POSIX::_exit(125) }
 
 sub parse_arguments {
@@ -60,8 +62,11 @@ sub start_bridge {
 # Returns the pid of the command, once it is known to run.
 sub start_command {
     pipe my $read, my $outcome or fail(0 + $!, "pipe: $!");
+    pipe my $wait, my $go or fail(0 + $!, "pipe: $!");
     my $command = fork // fail(0 + $!, "fork: $!");
     if ($command == 0) {
+        close $go;
+        readline $wait;
         POSIX::dup2(OUTPUT, 1);
         POSIX::close(OUTPUT);
         # Not closed by exec: a program in between may have something to say.
@@ -73,6 +78,9 @@ sub start_command {
         POSIX::_exit(126);
     }
     close $outcome;
+    report("forked $command");
+    (readline($launcher) // '') eq "go\n" or POSIX::_exit(125);
+    close $go;
     POSIX::close(OUTPUT);
     open $_, '+<', '/dev/null' for \*STDIN, \*STDOUT;
     my $word = join '', readline $read;
@@ -86,7 +94,7 @@ my $prctl = $PRCTL{(POSIX::uname())[4]} or fail(0, 'only 64-bit x86_64 and aarch
 syscall($prctl, DUMPABLE, 0, 0, 0, 0) == 0 or fail(0 + $!, "prctl: $!");
 start_bridge(@$_) for @bridges;
 my $command = start_command();
-report("started $command");
+report('started');
 while ((my $pid = waitpid -1, 0) != -1) {
     next if $pid != $command;
     report("exited $?");

@@ -75,7 +75,7 @@ function binds({ readable, writable }: BoxPlace, program: string): string[] {
   const mounts = [
     ...read.map((path) => ({ path, how: '--ro-bind' })),
     ...writable.map((path) => ({ path, how: '--bind' })),
-    { path: program, how: '--ro-bind' },
+    { path: program, how: '--ro-bind-try' },
   ];
   const depth = ({ path }: { path: string }): number => path.split('/').length;
   return mounts.sort((left, right) => depth(left) - depth(right)).flatMap(({ path, how }) => [how, path, path]);

@@ -139,7 +139,7 @@ function isExecutable(path: string): boolean {
 }
 
 /** The few files of /etc that a box has of its own; they are the same for all. */
-function writeBoxFiles(dataDirectory: string): string {
+export function writeBoxFiles(dataDirectory: string): string {
   const folder = join(dataDirectory, 'box');
   mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
   mkdirSync(folder, { recursive: true, mode: 0o755 });

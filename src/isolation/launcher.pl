@@ -230,16 +230,19 @@ sub find_in_box {
 sub why_not_started {
     my ($read) = @_;
     return join '', readline $read if ($option{box} // '') ne 'init';
-    my $word = readline $read;
     $box_report = $read;
-    return $word if ($word // '') !~ /\Astarted (\d+)\n/;
-    return '' if find_in_box($1);
-    kill 'KILL', $child;
-    return "0\tthe command in the box is not to be found in /proc";
+    my $word = readline $read;
+    if (($word // '') =~ /\Aforked (\d+)\n/) {
+        return "0\tthe process in the box is not to be found in /proc" if !find_in_box($1);
+        syswrite $read, "go\n";
+        $word = readline $read;
+    }
+    return ($word // '') eq "started\n" ? '' : $word;
 }
 
 sub start_command {
-    pipe(my $read, my $outcome) or fail(125, 'ESETUP', "pipe: $!");
+    # AF_UNIX, SOCK_STREAM: an init is also spoken to.
+    socketpair(my $read, my $outcome, 1, 1, 0) or fail(125, 'ESETUP', "socketpair: $!");
     my $launcher = $$;
     $child = $cli = $init = fork // fail(125, 'ESETUP', "fork: $!");
     if ($child == 0) {
@@ -250,6 +253,7 @@ sub start_command {
     close $outcome;
     my $word = why_not_started($read);
     if (!defined $word || $word ne '') {
+        kill 'KILL', $child if defined $word;
         waitpid $child, 0;
         fail(125, 'EBOX', "the box could not be made: $ARGV[0] ended with " . ($? >> 8 || 'signal ' . ($? & 127))) if !defined $word;
         ($!, my $text) = split /\t/, $word, 2;
