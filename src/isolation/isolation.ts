@@ -71,7 +71,7 @@ async function firstProven(options: IsolationOptions, failed: string[]): Promise
         return problem !== undefined;
       }
       if (problem === undefined) proven = box;
-      else failed.push(`no ${nameOf(box)}: ${problem}`);
+      else if (!failed.some((known) => known.endsWith(`: ${problem}`))) failed.push(`no ${nameOf(box)}: ${problem}`);
       return problem === undefined;
     });
   } catch (error) {

@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Box, enclose } from './box.ts';
+import type { LaunchFailure } from './launch-failure.ts';
 import { launch } from './launcher.ts';
 import type { Identity } from './launcher-arguments.ts';
 import { type Planted, plant } from './planted.ts';
@@ -63,16 +64,25 @@ async function sweepIn(box: Box, planted: Planted, identity: Identity | undefine
   clearTimeout(timer);
   const leaks = leaksOf(said, planted);
   if ((await planted.signals()) > signalsBefore) leaks.push('signal');
+  return {
+    leaks,
+    broken: failure === null ? whyBroken(said, complained, gateway.answer) : whyNotMade(failure, complained),
+  };
+}
+
+function whyBroken(said: string, complained: string, answer: string): string | undefined {
   const got = linesOf(said);
-  const why = (failure?.message ?? '') + (complained === '' ? '' : `: ${complained.trim()}`);
-  const broken = !got.some(([name]) => name === 'end')
-    ? `the probe did not come to its end within ${SWEEP_LIMIT_MS} ms${why === '' ? '' : ` (${why})`}`
-    : !got.some(([name, text]) => name === 'gateway' && text === gateway.answer)
-      ? 'the model gateway could not be reached from inside'
-      : !got.some(([name]) => name === 'workspace')
-        ? 'the workspace could not be written from inside'
-        : undefined;
-  return { leaks, broken };
+  if (!got.some(([name]) => name === 'end')) {
+    return complained === '' ? `the probe took longer than ${SWEEP_LIMIT_MS} ms` : `the probe broke off: ${complained}`;
+  }
+  if (!got.some(([name, text]) => name === 'gateway' && text === answer)) return 'the model gateway cannot be reached';
+  return got.some(([name]) => name === 'workspace') ? undefined : 'the workspace cannot be written';
+}
+
+/** bubblewrap says on stderr what it could not do; where it points to is for its packagers. */
+function whyNotMade({ reason, message }: LaunchFailure, complained: string): string {
+  const said = complained.trim().replace(/ See <.*/s, '');
+  return reason === 'box_failed' && said !== '' ? said : message;
 }
 
 /** What was found, and what was done outside; the latter is undone for the next sweep. */
