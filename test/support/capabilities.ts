@@ -87,9 +87,9 @@ export const CAPABILITIES = {
     present: () => runs('bwrap', ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', 'true']),
   },
   socat: {
-    what: 'socat: the way out of a box of level L3',
-    howToGet: 'apt-get install socat',
-    present: () => runs('socat', ['-V']),
+    what: 'socat, and bubblewrap: the way out of a box of level L3',
+    howToGet: 'apt-get install socat bubblewrap',
+    present: () => has('bubblewrap') && runs('socat', ['-V']),
   },
   mount: {
     what: 'mounting: disks that are full or read-only',
