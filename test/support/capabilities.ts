@@ -13,6 +13,7 @@ interface Capability {
 const isRoot = process.getuid?.() === 0;
 const runs = (file: string, args: readonly string[]): boolean =>
   spawnSync(file, args, { timeout: 20_000 }).status === 0;
+const MAKE_BOX = ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', 'true'];
 
 /**
  * What a machine may lack. A test that cannot run without one of these is skipped by `runIf(has('name'))` and in no
@@ -84,12 +85,12 @@ export const CAPABILITIES = {
   bubblewrap: {
     what: 'bubblewrap and the right to make user namespaces: isolation level L3',
     howToGet: 'apt-get install bubblewrap; where the kernel refuses, see docs/security.md',
-    present: () => runs('bwrap', ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', 'true']),
+    present: () => runs('bwrap', MAKE_BOX),
   },
   socat: {
     what: 'socat, and bubblewrap: the way out of a box of level L3',
     howToGet: 'apt-get install socat bubblewrap',
-    present: () => has('bubblewrap') && runs('socat', ['-V']),
+    present: () => runs('bwrap', MAKE_BOX) && runs('socat', ['-V']),
   },
   mount: {
     what: 'mounting: disks that are full or read-only',
