@@ -12,6 +12,7 @@ use warnings;
 use Socket qw(AF_INET AF_UNIX SOCK_STREAM pack_sockaddr_in pack_sockaddr_un inet_aton);
 
 my ($file, $secret_port, $socket, $abstract, $pid, $outside, $inside, $gateway) = @ARGV;
+$SIG{PIPE} = 'IGNORE';
 use constant { ANSWER_SECONDS => 2, MOST_BYTES => 4096 };
 
 sub say_got { my ($name, $text) = @_; $text =~ s/\s+/ /g; syswrite STDOUT, "$name $text\n" if $text ne '' }
