@@ -23,12 +23,15 @@ export function toolPaths(options: {
   const programs = (environment.PATH ?? '').split(':').flatMap(withLibraries);
   const named = NAMED.flatMap((name) => environment[name] ?? []);
   const closedPaths = closed.map(realOf);
-  const fits = (path: string): boolean =>
-    !isWithin(home, path) &&
-    !SYSTEM_FOLDERS.some((folder) => isWithin(path, folder)) &&
-    !closedPaths.some((folder) => isWithin(folder, path) || isWithin(path, folder));
+  const isClosed = (path: string): boolean =>
+    isWithin(home, path) || closedPaths.some((folder) => isWithin(folder, path) || isWithin(path, folder));
+  const isSystem = (path: string): boolean => SYSTEM_FOLDERS.some((folder) => isWithin(path, folder));
   const asked = [...programs, ...named, ...added].filter((path) => isAbsolute(path) && existsSync(path));
-  return [...new Set(asked.flatMap((path) => [resolve(path), realpathSync(path)]))].filter(fits);
+  const names = asked.flatMap((path) => {
+    const real = realpathSync(path);
+    return isClosed(real) || isClosed(resolve(path)) ? [] : [resolve(path), real];
+  });
+  return [...new Set(names)].filter((path) => !isSystem(path));
 }
 
 function withLibraries(folder: string): string[] {
