@@ -225,17 +225,30 @@ sub find_in_box {
     return $cli != $child;
 }
 
+# The next line of a box that is being made; nothing at its end, or when the service has the making broken off.
+sub hear {
+    my ($read) = @_;
+    while (1) {
+        my $ready = '';
+        vec($ready, fileno $_, 1) = 1 for grep { $_ } $read, $control;
+        next if select($ready, undef, undef, undef) < 1;
+        return readline $read if vec $ready, fileno $read, 1;
+        read_control();
+        return if $kill_now || $deadline;
+    }
+}
+
 # Returns what the command, or its box, said instead of starting. The end of the pipe without a word means that exec closed
 # it: the command runs. A box with an init says so.
 sub why_not_started {
     my ($read) = @_;
     return join '', readline $read if ($option{box} // '') ne 'init';
     $box_report = $read;
-    my $word = readline $read;
+    my $word = hear($read);
     if (($word // '') =~ /\Aforked (\d+)\n/) {
         return "0\tthe process in the box is not to be found in /proc" if !find_in_box($1);
         syswrite $read, "go\n";
-        $word = readline $read;
+        $word = hear($read);
     }
     return ($word // '') eq "started\n" ? '' : $word;
 }
@@ -253,7 +266,7 @@ sub start_command {
     close $outcome;
     my $word = why_not_started($read);
     if (!defined $word || $word ne '') {
-        kill 'KILL', $child if defined $word;
+        kill 'KILL', $child if $box_report;
         waitpid $child, 0;
         fail(125, 'EBOX', "the box could not be made: $ARGV[0] ended with " . ($? >> 8 || 'signal ' . ($? & 127))) if !defined $word;
         ($!, my $text) = split /\t/, $word, 2;
