@@ -266,7 +266,7 @@ sub start_command {
     close $outcome;
     my $word = why_not_started($read);
     if (!defined $word || $word ne '') {
-        kill 'KILL', $child if $box_report;
+        kill 'KILL', $child if defined $word || $kill_now || $deadline;
         waitpid $child, 0;
         fail(125, 'EBOX', "the box could not be made: $ARGV[0] ended with " . ($? >> 8 || 'signal ' . ($? & 127))) if !defined $word;
         ($!, my $text) = split /\t/, $word, 2;
