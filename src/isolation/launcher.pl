@@ -34,8 +34,9 @@ my %NUMBERS = (x86_64 => [157, 302, 116, 119, 117, 289], aarch64 => [167, 261, 1
 my %LIMITS = (cpu => 0, fsize => 1, core => 4, nproc => 6, nofile => 7, memlock => 8, msgqueue => 12);
 my $LINUX = $^O eq 'linux';
 # $child is what this process started, and waits for; $cli the command itself, which is another process in a box with an init.
-my (%sys, %option, %limit, $status, $control, $signals, $child, $cli, $init, $cli_status, $deadline, $kill_now);
-my ($words, $box_report) = ('', undef);
+our (%option, $control, $child, $cli, $init, $box_report, $deadline, $kill_now);
+my (%sys, %limit, $status, $signals, $cli_status);
+my $words = '';
 
 sub now { (POSIX::times())[0] / POSIX::sysconf(POSIX::_SC_CLK_TCK()) }    # monotonic, in seconds
 sub report { syswrite $status, "{$_[0]}\n" if $status }
@@ -83,6 +84,7 @@ sub parse_arguments {
         # The kernel counts processes per uid: without a uid of its own the run would be charged for the service's.
         : exists $limit{nproc} && !$option{uid} ? '--limit nproc needs --uid' : undef;
     fail(125, 'EINVAL', $wrong) if $wrong;
+    require(__FILE__ =~ s/\.pl\z/-box.pl/r) if $option{box};
     fail(127, 'ENOENT', "$ARGV[0] is not an absolute path") if $ARGV[0] !~ m{\A/};
 }
 
@@ -127,17 +129,11 @@ sub signal_family {
     return \%family;
 }
 
-# How the command ended. A box passes on a death by signal as an exit code, so its init says which it was.
-sub ended_with {
-    my ($ended) = @_;
-    return $box_report && (readline($box_report) // '') =~ /\Aexited (\d{1,5})\n/ ? $1 : $ended;
-}
-
 # Reaps what has ended; false when there is no child any more.
 sub reap {
     while ((my $pid = waitpid(-1, POSIX::WNOHANG())) != 0) {
         return 0 if $pid == -1;
-        $cli_status = ended_with($?) if $pid == $child;
+        $cli_status = $box_report ? ended_with($?) : $? if $pid == $child;
     }
     return 1;
 }
@@ -176,16 +172,6 @@ sub drop_user {
     die "root can be taken back\n" if grep { syscall($sys{$_}, 0, 0, 0) != -1 } qw(setresuid setresgid);
 }
 
-# fd 3 of a box is the way to say how it went. One with an init gets the command's stdout as fd 4: what makes the box stays
-# in front of it, and would keep stdout open when the command has closed it.
-sub hand_to_box {
-    my ($outcome) = @_;
-    POSIX::dup2(fileno $outcome, 3) // die "fd 3: $!\n";
-    return if $option{box} ne 'init';
-    POSIX::dup2(1, 4) // die "fd 4: $!\n";
-    open STDOUT, '>', '/dev/null' or die "/dev/null: $!\n";
-}
-
 # In the child; a die here becomes a `failed` line.
 sub become_command {
     my ($launcher, $outcome) = @_;
@@ -213,46 +199,6 @@ sub become_command {
     POSIX::_exit(126);
 }
 
-# The process that the init of the box calls $inner: what this one started makes the box, its child is the init, and of that
-# one's children it is the one whose innermost number that is (proc(5), NSpid).
-sub find_in_box {
-    my ($inner, %parents) = @_;
-    each_process(sub { $parents{$_[0]} = $_[2] });
-    for my $pid (grep { ($parents{$parents{$_}} // 0) == $child } keys %parents) {
-        open my $file, '<', "/proc/$pid/status" or next;
-        ($cli, $init) = ($pid, $parents{$pid}) if grep { /\ANSpid:.*\s\Q$inner\E\n/ } readline $file;
-    }
-    return $cli != $child;
-}
-
-# The next line of a box that is being made; nothing at its end, or when the service has the making broken off.
-sub hear {
-    my ($read) = @_;
-    while (1) {
-        my $ready = '';
-        vec($ready, fileno $_, 1) = 1 for grep { $_ } $read, $control;
-        next if select($ready, undef, undef, undef) < 1;
-        return readline $read if vec $ready, fileno $read, 1;
-        read_control();
-        return if $kill_now || $deadline;
-    }
-}
-
-# Returns what the command, or its box, said instead of starting. The end of the pipe without a word means that exec closed
-# it: the command runs. A box with an init says so.
-sub why_not_started {
-    my ($read) = @_;
-    return join '', readline $read if ($option{box} // '') ne 'init';
-    $box_report = $read;
-    my $word = hear($read);
-    if (($word // '') =~ /\Aforked (\d+)\n/) {
-        return "0\tthe process in the box is not to be found in /proc" if !find_in_box($1);
-        syswrite $read, "go\n";
-        $word = hear($read);
-    }
-    return ($word // '') eq "started\n" ? '' : $word;
-}
-
 sub start_command {
     # AF_UNIX, SOCK_STREAM: an init is also spoken to.
     socketpair(my $read, my $outcome, 1, 1, 0) or fail(125, 'ESETUP', "socketpair: $!");
@@ -264,7 +210,7 @@ sub start_command {
         POSIX::_exit(125);
     }
     close $outcome;
-    my $word = why_not_started($read);
+    my $word = ($option{box} // '') eq 'init' ? why_not_started($read) : join '', readline $read;
     if (!defined $word || $word ne '') {
         kill 'KILL', $child if defined $word || $kill_now || $deadline;
         waitpid $child, 0;
