@@ -51,11 +51,11 @@ LABEL org.opencontainers.image.title="CC Executor" \
   org.opencontainers.image.licenses="MIT AND LicenseRef-Anthropic-Claude-Code" \
   org.opencontainers.image.base.name="${BASE_IMAGE}"
 COPY ${EXTRA_CERTIFICATES}/ /usr/local/share/ca-certificates/
-# perl-base, which the launcher needs, is part of every Debian. A program that may be executed but not read (0711) keeps its
+# perl-base, which the launcher needs, is part of every Debian; bubblewrap and socat are for boxes of level L3. A program that may be executed but not read (0711) keeps its
 # environment and memory from others of the same user: tini and node see the operator's credential, and runs must not.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    ca-certificates git libatomic1 libstdc++6 perl-base tini \
+    bubblewrap ca-certificates git libatomic1 libstdc++6 perl-base socat tini \
  && update-ca-certificates \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /usr/share/doc/*/changelog* \
  && chmod 0711 /usr/bin/tini \

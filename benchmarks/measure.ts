@@ -52,6 +52,7 @@ export async function withService<T>(
     PATH: process.env.PATH,
     HOME: folder,
     CC_DATA_DIR: join(folder, 'data'),
+    CC_ISOLATION: process.env.CC_ISOLATION ?? 'auto',
     ANTHROPIC_API_KEY: 'sk-ant-api03-bench',
     ...env,
   });

@@ -107,6 +107,7 @@ export async function withNodes<T>(
     PATH: process.env.PATH,
     HOME: folder,
     CC_DATA_DIR: join(folder, 'data'),
+    CC_ISOLATION: process.env.CC_ISOLATION ?? 'auto',
     ANTHROPIC_API_KEY: 'sk-ant-api03-bench',
     CC_WARM_POOL: '0',
     CC_QUEUE_LIMIT: '100000',

@@ -40,6 +40,7 @@ export async function withServedProcess<T>(
       CC_WARM_POOL: '0',
       CC_DRAIN_MS: '0',
       CLAUDE_BIN: STREAMING_CLAUDE,
+      CC_ISOLATION: process.env.CC_ISOLATION ?? 'auto',
       ANTHROPIC_API_KEY: 'sk-ant-api03-bench',
       ...env,
     },

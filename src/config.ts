@@ -76,6 +76,7 @@ export interface Config {
   readonly limits: { readonly key: UsageLimits; readonly tenant: UsageLimits };
   /** Wrong keys in a minute after which an address is refused. */
   readonly wrongKeyLimit: number;
+  readonly box: { readonly sockets: 'strict' | 'all'; readonly readable: readonly string[] };
   readonly defaultModel: string;
   readonly lentWorkspaces: LentWorkspaces;
   readonly maxConcurrent: number;
@@ -204,6 +205,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       },
     },
     wrongKeyLimit: settings.CC_LIMIT_WRONG_KEYS,
+    box: { sockets: settings.CC_BOX_SOCKETS, readable: settings.CC_BOX_READABLE },
     defaultModel: settings.CC_DEFAULT_MODEL,
     lentWorkspaces: settings.CC_WORKSPACES,
     maxConcurrent: settings.CC_MAX_CONCURRENT,

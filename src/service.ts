@@ -17,6 +17,7 @@ import { Runs } from './executions/runs.ts';
 import { StartGate } from './executions/start-gate.ts';
 import { sweepSpares } from './executions/warm-place.ts';
 import { WarmPool } from './executions/warm-pool.ts';
+import { type Isolation, proveIsolation } from './isolation/isolation.ts';
 import { SpareLauncher } from './isolation/spare-launcher.ts';
 import { type CredentialFound, findCredential } from './model-gateway/credential.ts';
 import type { OperatorCredential } from './model-gateway/operator-credential.ts';
@@ -38,6 +39,8 @@ export interface Service extends AsyncDisposable {
   readonly storage: Storage;
   readonly audit: AuditLog;
   readonly binary: ClaudeBinary;
+  /** What encloses runs, as the probe at start proved it. */
+  readonly isolation: Isolation;
   readonly dataDirectory: string;
   /** The processes started ahead; there are none until `warm.open()` is called. */
   readonly warm: Pick<WarmPool, 'open' | 'ready'>;
@@ -85,13 +88,17 @@ export async function createService(config: Config, { logger }: ServiceOptions):
     opened.push(() => egress.close());
     const launchers = new SpareLauncher();
     opened.push(async () => launchers.close());
-    const settings = { ...config, egress: config.egress ?? 'open', instanceId, serviceUid: process.getuid?.() };
+    const isolation = await isolationOf(config);
+    const isolationLevel = config.role === 'api' ? undefined : isolation.level;
+    const serviceUid = process.getuid?.();
+    const settings = { ...config, egress: config.egress ?? 'open', instanceId, serviceUid, isolationLevel };
     const starts = new StartGate();
-    const warm = new WarmPool({ access, egress, binary, logger, settings, starts }, config.warmPool);
+    const warm = new WarmPool({ access, egress, binary, isolation, logger, settings, starts }, config.warmPool);
     const eventLog = new EventLog(storage);
     const audit = new AuditLog(storage, logger);
     opened.push(() => audit.close());
-    const context = { storage, audit, eventLog, access, egress, binary, launchers, starts, warm, logger, settings };
+    const parts = { storage, audit, eventLog, access, egress, binary, isolation };
+    const context = { ...parts, launchers, starts, warm, logger, settings };
     const runs = new Runs(context);
     const dispatch = await openDispatch(config, {
       storage,
@@ -147,6 +154,7 @@ export async function createService(config: Config, { logger }: ServiceOptions):
       storage,
       audit,
       binary,
+      isolation,
       dataDirectory: config.dataDirectory,
       warm,
       credential: paying.credential,
@@ -178,6 +186,18 @@ async function openStorage(config: Config, logger: Logger): Promise<Storage> {
     await redis.close();
     throw error;
   }
+}
+
+/** What encloses runs: proven as the user that they are in workspaces of the service. An `api` runs none. */
+export function isolationOf(config: Config): Promise<Isolation> {
+  return proveIsolation({
+    ...config.box,
+    wanted: config.role === 'api' ? 'L1' : config.isolation,
+    dataDirectory: config.dataDirectory,
+    identity: process.getuid?.() === 0 ? { uid: config.runUid, gid: config.runUid } : undefined,
+    environment: config.inherited,
+    home: config.credentials.home,
+  });
 }
 
 /** The operator's credential, from the places the configuration names. */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { EgressEntry, type EgressList, MAX_EGRESS_ENTRIES } from './protocol/egress-rule.ts';
 import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
@@ -38,6 +39,16 @@ export const lentWorkspaces = z.string().transform((value, context): LentWorkspa
     lent[tenant] = { ...lent[tenant], [name]: path };
   }
   return lent;
+});
+
+export const absolutePaths = z.string().transform((value, context) => {
+  const listed = value.split(',').map((part) => part.trim());
+  const wrong = listed.find((part) => !isAbsolute(part));
+  if (wrong !== undefined) {
+    context.addIssue({ code: 'custom', message: `has the entry ${wrong}; write absolute paths, separated by commas` });
+    return z.NEVER;
+  }
+  return listed;
 });
 
 export const origins = z.string().transform((value, context) => {

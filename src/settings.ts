@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CALLER_SETTINGS } from './caller-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
 import {
+  absolutePaths,
   addresses,
   dollars,
   egress,
@@ -168,7 +169,17 @@ export const SETTINGS = {
   CC_ISOLATION: {
     schema: z.enum(['auto', 'L1', 'L2', 'L3']).default('auto'),
     example: 'auto',
-    help: 'The isolation level; this version builds L1.',
+    help: 'The isolation level of runs: auto takes the best that this machine is proven to give, a level is that or no start.',
+  },
+  CC_BOX_SOCKETS: {
+    schema: z.enum(['strict', 'all']).default('strict'),
+    example: 'strict',
+    help: 'At L2: all lets runs have servers and sockets of their own, and with them reach those of others.',
+  },
+  CC_BOX_READABLE: {
+    schema: absolutePaths.default([]),
+    example: '',
+    help: 'From L2 on: folders with tools that runs may read, beside the system and those in PATH: /opt/sdk,/srv/models.',
   },
   CC_EGRESS: {
     schema: egress.optional(),

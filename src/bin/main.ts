@@ -9,7 +9,7 @@ import { diagnose } from '../doctor/diagnose.ts';
 import { createLogger } from '../observability/logger.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { Finding } from '../protocol/finding.ts';
-import { createService, operatorCredential, type Service } from '../service.ts';
+import { createService, isolationOf, operatorCredential, type Service } from '../service.ts';
 import { openDemo } from './open-demo.ts';
 
 /** The command line: configuration, then the command, which is given what it may use. Returns the exit code. */
@@ -60,7 +60,11 @@ function commandDeps(read: Config | ConfigError, version: string): Omit<CommandD
     resetKey: async () => (await import('./open-keys.ts')).resetServiceKey(required(read)),
     diagnose: async ({ online }) => {
       if (read instanceof ConfigError) return read.problems.map(settingFinding);
-      return diagnose(read, { online, findCredential: () => operatorCredential(read) });
+      return diagnose(read, {
+        online,
+        findCredential: () => operatorCredential(read),
+        proveIsolation: () => isolationOf(read),
+      });
     },
     openDemo: async () => openDemo(required(read), open),
     dataDirectory: () => required(read).dataDirectory,

@@ -92,8 +92,8 @@ export function optionArguments(request: ExecutionRequest, model: string): strin
     `--model=${model}`,
     ...(request.fallbackModel === undefined ? [] : [`--fallback-model=${request.fallbackModel}`]),
     `--permission-mode=${request.permissionMode}`,
-    '--setting-sources=',
-    '--strict-mcp-config',
+    // Hooks, servers and addresses of a workspace are programs of whoever wrote it.
+    ...(request.projectSettings ? ['--setting-sources=project,local'] : ['--setting-sources=', '--strict-mcp-config']),
     ...(request.maxTurns === undefined ? [] : [`--max-turns=${request.maxTurns}`]),
     ...(request.maxBudgetUsd === undefined ? [] : [`--max-budget-usd=${request.maxBudgetUsd}`]),
     ...(request.tools === undefined ? [] : [`--tools=${request.tools.join(',')}`]),

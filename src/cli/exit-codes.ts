@@ -25,6 +25,7 @@ const NO_SERVICE: ReadonlySet<ErrorCode> = new Set([
   'storage_unavailable',
   'shutting_down',
   'address_unusable',
+  'isolation_unavailable',
   'not_running',
 ]);
 const USAGE: ReadonlySet<ErrorCode> = new Set([

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { findClaude } from '../claude/binary.ts';
+import type { Isolation } from '../isolation/isolation.ts';
 import type { CredentialFound } from '../model-gateway/credential.ts';
 import type { tryCredential } from '../model-gateway/try-credential.ts';
 import { ServiceError } from '../protocol/errors.ts';
@@ -29,6 +30,8 @@ export interface DiagnoseOptions {
   /** Ask the model API whether it takes the credential. */
   online: boolean;
   findCredential(): Promise<CredentialFound>;
+  /** Rejects where the configuration asks for more than there is. */
+  proveIsolation(): Promise<Isolation>;
 }
 
 /** Looks at everything a run needs. What is wrong is a finding with its repair, never an exception. */
@@ -42,7 +45,7 @@ export async function diagnose(config: Examined, options: DiagnoseOptions): Prom
     ['credential', () => seenInRuns(config)],
     ['launcher', async () => [await checkLauncher()]],
     ['run user', () => runUser(config)],
-    ['isolation', async () => [isolation()]],
+    ['isolation', () => isolation(options)],
     ['workspaces', async () => lentWorkspaces(config)],
   ];
   const findings: Finding[] = [];
@@ -111,13 +114,21 @@ function nearestFolder(path: string): string {
   return existsSync(path) ? path : nearestFolder(dirname(path));
 }
 
-function isolation(): Omit<Finding, 'name'> {
-  return {
-    state: 'warn',
-    detail:
-      'L1: a clean environment, own folders, limits and a watch over processes. It keeps a run from no file and no network address that the user of the run may reach',
-    repair: 'run it in a container or as a user of its own where the prompts are not yours',
-  };
+async function isolation({ proveIsolation }: DiagnoseOptions): Promise<Omit<Finding, 'name'>[]> {
+  try {
+    const { level, detail } = await proveIsolation();
+    if (level !== 'L1') return [{ state: 'ok', detail }];
+    return [
+      {
+        state: 'warn',
+        detail: `${detail}. A run can read and reach whatever its user can`,
+        repair: 'give it L2 or L3 (docs/security.md), or a container of its own where the prompts are not yours',
+      },
+    ];
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    return [{ state: 'problem', detail: error.message }];
+  }
 }
 
 function lentWorkspaces({ lentWorkspaces: lent }: Examined): Omit<Finding, 'name'>[] {

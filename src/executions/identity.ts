@@ -48,7 +48,7 @@ function stayRoot(reason: string): RunIdentity {
  * The first folder on the way into `folder` that this user may not pass, from the mode bits. Synchronous: a dozen
  * trips to the thread pool would take longer than all the rest of a run's preparation.
  */
-function closedFolder(folder: string, { uid, gid }: Identity): string | undefined {
+export function closedFolder(folder: string, { uid, gid }: Identity): string | undefined {
   const parents: string[] = [];
   for (let path = folder; ; path = dirname(path)) {
     parents.unshift(path);

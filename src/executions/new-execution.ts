@@ -42,6 +42,8 @@ export interface NewExecutionSettings {
   egress: EgressList;
   timeLimitMs: number;
   lentWorkspaces: LentWorkspaces;
+  /** What encloses runs here; undefined where only other nodes run them. */
+  isolationLevel: Execution['isolation'] | undefined;
 }
 
 /**
@@ -60,14 +62,12 @@ export async function newExecution(
   },
 ): Promise<{ record: ExecutionRecord; session: SessionRecord }> {
   const { storage, settings, access, spare } = parts;
+  refuseProjectSettings(request, settings.isolationLevel);
   const id = newId();
   const runId = spare?.runId ?? id;
   const now = new Date().toISOString();
-  const session =
-    request.sessionId === undefined ? undefined : await storage.getSession(caller.tenant, request.sessionId);
-  if (request.sessionId !== undefined && session === undefined) {
-    throw new ServiceError('not_found', `There is no session ${request.sessionId}; leave sessionId out to start one`);
-  }
+  const session = await sessionOf(request, caller, storage);
+  const isolation = settings.isolationLevel ?? 'L1';
   const place =
     session !== undefined && request.workspace === undefined && caller.directory === undefined
       ? placeOfSession(session, settings)
@@ -101,8 +101,8 @@ export async function newExecution(
     receiptId: null,
     cancelRequestedAt: null,
     denials: [],
-    isolation: 'L1',
-    egress: shownEgress(egressListOf(request, settings), 'L1'),
+    isolation,
+    egress: shownEgress(egressListOf(request, settings), isolation),
     queuePosition: null,
     createdAt: now,
     startedAt: null,
@@ -123,6 +123,32 @@ export async function newExecution(
     ...payment(id, caller, access),
   };
   return { record, session: sessionRecord };
+}
+
+/** The session that a request continues. @throws ServiceError `not_found` */
+async function sessionOf(
+  { sessionId }: ExecutionRequest,
+  { tenant }: Caller,
+  storage: Storage,
+): Promise<SessionRecord | undefined> {
+  if (sessionId === undefined) return undefined;
+  const session = await storage.getSession(tenant, sessionId);
+  if (session !== undefined) return session;
+  throw new ServiceError('not_found', `There is no session ${sessionId}; leave sessionId out to start one`);
+}
+
+/** @throws ServiceError `isolation_unavailable`: what a workspace sets may run programs and lead the model elsewhere */
+export function refuseProjectSettings(
+  { projectSettings }: ExecutionRequest,
+  level: Execution['isolation'] | undefined,
+): void {
+  if (!projectSettings || level === 'L3' || level === undefined) return;
+  const message =
+    `projectSettings lets the files of a workspace run programs, which is only done at isolation level L3; ` +
+    `this service has ${level}. Leave it out, or have the operator set up L3 (docs/security.md)`;
+  throw new ServiceError('isolation_unavailable', message, {
+    data: { errors: [{ path: 'projectSettings', message }] },
+  });
 }
 
 function timeLimitOf({ timeLimitMs }: ExecutionRequest, settings: NewExecutionSettings): Execution['timeLimit'] {

@@ -3,7 +3,6 @@ import { claudeCommand } from '../claude/command.ts';
 import { decideOutcome, type Stop, toExecutionResult } from '../claude/outcome.ts';
 import { type ClaudeProcess, startClaude } from '../claude/process.ts';
 import { outputContract } from '../claude/structured-output.ts';
-import type { Egress } from '../egress/egress-proxy.ts';
 import type { LaunchFailure } from '../isolation/launch-failure.ts';
 import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
@@ -12,9 +11,10 @@ import { type CallWatch, watchCalls } from './call-watch.ts';
 import { Conversation } from './conversation.ts';
 import type { LiveExecution } from './live-execution.ts';
 import { canStore, readLines } from './read-lines.ts';
+import { openRunBox, type RunBox } from './run-box.ts';
 import type { RunContext } from './run-context.ts';
 import { type AttemptPlace, hasTranscript, MAX_PROCESSES, writeOptionFiles } from './run-directories.ts';
-import { egressListOf, egressRun, openEgress } from './run-egress.ts';
+import { egressListOf, egressRun, isProxied } from './run-egress.ts';
 import { payerOf } from './run-payer.ts';
 import { awaitExit, stopProcess } from './stop-process.ts';
 import type { Spare } from './warm-spare.ts';
@@ -49,18 +49,26 @@ async function runCold(
   }
   context.warm.runStarts();
   const token = ready.gateway.issueToken();
-  const egress = await openEgress(context, egressListOf(live.record.request, context.settings));
-  egress?.allow(egressRun(context, live));
   try {
     return await metered(context, { live, ready, token }, async (calls) => {
-      const claude = await start(context, { live, place, token, ready, egress });
-      void claude.spoke.then(leave);
-      const begin = (conversation: Conversation): void => conversation.start(live.record.request);
-      return (await supervise(context, { live, claude, calls, version: ready.version }, begin)).outcome;
+      const { alsoWritable, directories, identity } = place;
+      const list = egressListOf(live.record.request, context.settings);
+      const box = await openRunBox(context, {
+        ...{ alsoWritable, directories, identity },
+        ...{ gateway: ready.gateway, proxied: isProxied(list, context.isolation.level) },
+      });
+      box.egress?.allow(egressRun(context, live));
+      try {
+        const claude = await start(context, { live, place, box, token, ready });
+        void claude.spoke.then(leave);
+        const begin = (conversation: Conversation): void => conversation.start(live.record.request);
+        return (await supervise(context, { live, claude, calls, version: ready.version }, begin)).outcome;
+      } finally {
+        await box.close();
+      }
     });
   } finally {
     leave?.();
-    await egress?.close();
   }
 }
 
@@ -108,16 +116,18 @@ async function metered<T>(
   }
 }
 
-/** What a process has of the service: its ways out. */
-interface StartedWith {
+interface Started {
+  live: LiveExecution;
+  place: AttemptPlace;
+  box: RunBox;
   token: string;
-  egress: Egress | undefined;
+  ready: Ready;
 }
 
 /** Starts the process and sends the prompt; a failed start shows in `exited`. */
 async function start(
   context: RunContext,
-  { live, place, token, ready, egress }: StartedWith & { live: LiveExecution; place: AttemptPlace; ready: Ready },
+  { live, place, box, token, ready }: Pick<Started, 'live' | 'place' | 'box' | 'token' | 'ready'>,
 ): Promise<ClaudeProcess> {
   const { request, execution } = live.record;
   const { directories, identity } = place;
@@ -131,10 +141,10 @@ async function start(
     directories,
     runId: live.record.runId,
     gateway: { baseUrl: ready.gateway.baseUrl, token, credentialKind: ready.credential.kind },
-    inherited: { ...context.settings.inherited, ...egress?.environment },
+    inherited: { ...context.settings.inherited, ...box.egress?.environment },
   });
   return startClaude({
-    command,
+    ...box.enclose(command),
     ...(identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } }),
     maxLineBytes: context.settings.maxLineBytes,
     spare: context.launchers,
@@ -160,7 +170,7 @@ async function supervise(
   const conversation = new Conversation(live, claude, contract);
   begin(conversation);
   claude.cliPid.then(
-    () => markStarted(live, version),
+    () => markStarted(context, live, version),
     () => {},
   );
   live.attach(claude, (text) => conversation.addTurn(text));
@@ -176,8 +186,8 @@ async function supervise(
     const printed = await readLines(context, { live, claude, conversation });
     const heard = printed || conversation.turns > 1;
     const report = await claude.exited;
-    if (report.failure !== null) return { outcome: launchFailed(report.failure, live), heard };
-    markStarted(live, version);
+    if (report.failure !== null) return { outcome: launchFailed(report.failure, live, claude.stderrTail()), heard };
+    markStarted(context, live, version);
     const outcome = decideOutcome({
       observed: conversation.observed,
       stop: live.stop,
@@ -196,10 +206,10 @@ async function supervise(
   }
 }
 
-function markStarted(live: LiveExecution, version: string): void {
+function markStarted({ isolation: { level: isolation } }: RunContext, live: LiveExecution, version: string): void {
   if (live.execution.cli !== null) return;
-  live.update({ cli: { version } });
-  const { attempt, model, isolation } = live.execution;
+  live.update({ cli: { version }, isolation });
+  const { attempt, model } = live.execution;
   live.writer.append('execution.started', { attempt, model, cli: { version }, isolation }, live.execution);
 }
 
@@ -219,8 +229,9 @@ function recordResult(live: LiveExecution, { observed, structured }: Conversatio
   });
 }
 
-function launchFailed({ reason, message }: LaunchFailure, live: LiveExecution): Outcome {
+function launchFailed({ reason, message }: LaunchFailure, live: LiveExecution, stderr: string): Outcome {
   if (live.stop !== undefined) return stoppedBefore(live.stop);
+  if (reason === 'box_failed' && stderr !== '') return notStarted('spawn_failed', `${message}: ${stderr.trim()}`);
   return notStarted(
     reason === 'cli_missing' ? 'cli_missing' : reason === 'launcher_died' ? 'cli_crashed' : 'spawn_failed',
     message,

@@ -3,6 +3,7 @@ import type { AuditLog } from '../audit/audit-log.ts';
 import type { ClaudeBinary } from '../claude/binary.ts';
 import type { EgressProxy } from '../egress/egress-proxy.ts';
 import type { EventLog } from '../event-log/event-log.ts';
+import type { Isolation } from '../isolation/isolation.ts';
 import type { SpareLauncher } from '../isolation/spare-launcher.ts';
 import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
 import type { ModelGateway } from '../model-gateway/model-gateway.ts';
@@ -29,6 +30,7 @@ export interface RunContext {
   access: GatewayAccess;
   egress: EgressProxy;
   binary: ClaudeBinary;
+  isolation: Isolation;
   launchers: SpareLauncher;
   starts: StartGate;
   warm: WarmPool;

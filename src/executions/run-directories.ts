@@ -14,6 +14,8 @@ export const MAX_PROCESSES = 512;
 /** Where an attempt runs, and as whom. */
 export interface AttemptPlace {
   directories: RunDirectories;
+  /** Folders outside the workspace that the run changes too. */
+  alsoWritable: readonly string[];
   identity: Identity | undefined;
 }
 

@@ -1,5 +1,4 @@
 import type { EgressRun } from '../egress/egress-lease.ts';
-import type { Egress } from '../egress/egress-proxy.ts';
 import type { EgressList } from '../protocol/egress-rule.ts';
 import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
@@ -17,12 +16,9 @@ export function shownEgress(list: EgressList, isolation: Execution['isolation'])
   return isolation === 'L1' || list === 'open' ? 'open' : [...list];
 }
 
-/** A way out for a process that is about to start; `undefined` where it needs none, because nothing holds it back. */
-export async function openEgress(
-  { egress }: Pick<RunContext, 'egress'>,
-  list: EgressList,
-): Promise<Egress | undefined> {
-  return list === 'open' ? undefined : egress.open();
+/** Whether a run goes out through the proxy. Only one that nothing holds back needs no proxy to go anywhere. */
+export function isProxied(list: EgressList, level: Execution['isolation'] | undefined): boolean {
+  return list !== 'open' || (level ?? 'L1') !== 'L1';
 }
 
 /** The run as the proxy knows it. What it was refused stands in its log. */

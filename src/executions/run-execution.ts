@@ -3,16 +3,21 @@ import { ServiceError } from '../protocol/errors.ts';
 import type { Outcome, Reason } from '../protocol/execution.ts';
 import { chooseIdentity, refuseBypassAsRoot } from './identity.ts';
 import type { LiveExecution } from './live-execution.ts';
+import { refuseProjectSettings } from './new-execution.ts';
 import { endForgotten } from './recovery.ts';
+import { repositoryOf } from './repository.ts';
 import { runAttempt } from './run-attempt.ts';
+import { refuseOuterWorkspace } from './run-box.ts';
 import type { RunContext } from './run-context.ts';
 import {
   type AttemptPlace,
   emptyForRetry,
+  isForeignWorkspace,
   prepareRunDirectories,
   removeRunFolder,
   sessionFolder,
 } from './run-directories.ts';
+import { egressListOf, shownEgress } from './run-egress.ts';
 
 const TRANSIENT: ReadonlySet<Reason> = new Set(['overloaded', 'rate_limited', 'model_error', 'worker_lost']);
 const FIRST_RETRY_MS = 1_000;
@@ -124,15 +129,26 @@ async function attempts(context: RunContext, live: LiveExecution): Promise<Outco
 async function preparePlace(context: RunContext, live: LiveExecution): Promise<AttemptPlace | Outcome> {
   const { record } = live;
   const { dataDirectory, serviceUid, runUid } = context.settings;
+  const { isolation, settings } = context;
+  // Where the node that accepted it runs nothing, it did not know the level of the one that does.
+  const egress = shownEgress(egressListOf(record.request, settings), isolation.level);
+  live.update({ isolation: isolation.level, egress });
   try {
     const sessionId = record.execution.sessionId ?? record.execution.id;
     const session = await patiently(() => context.storage.getSession(record.tenant, sessionId));
     const binary = context.binary.path;
     const chosen = await chooseIdentity(record, { serviceUid, runUid, dataDirectory, binary });
-    refuseBypassAsRoot(record, chosen);
+    if (isolation.level !== 'L3') refuseBypassAsRoot(record, chosen);
+    if (isolation.level !== 'L1') refuseOuterWorkspace(record.directory, dataDirectory);
+    refuseProjectSettings(record.request, isolation.level);
     const configDirectory = session?.configDirectory ?? sessionFolder(dataDirectory, sessionId);
     const { identity } = chosen;
-    return { identity, directories: prepareRunDirectories(record, { dataDirectory, configDirectory, identity }) };
+    const repository = isForeignWorkspace(record) ? await repositoryOf(record.directory) : undefined;
+    return {
+      identity,
+      alsoWritable: repository === undefined ? [] : [repository],
+      directories: prepareRunDirectories(record, { dataDirectory, configDirectory, identity }),
+    };
   } catch (error) {
     const known = error instanceof ServiceError || (error instanceof Error && 'code' in error);
     if (!known) throw error;

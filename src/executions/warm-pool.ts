@@ -54,9 +54,9 @@ export class WarmPool {
   }
 
   /** The processes that a run could take now. */
-  ready(): { runId: string; kind: WarmProfile['kind'] }[] {
+  ready(): { runId: string; kind: WarmProfile['kind']; workspace: string | undefined }[] {
     const alive = [...this.#ready].filter((spare) => spare.alive);
-    return alive.map(({ names, profile }) => ({ runId: names.runId, kind: profile.kind }));
+    return alive.map(({ names, profile: { kind, workspace } }) => ({ runId: names.runId, kind, workspace }));
   }
 
   /**

@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto';
 import { initializeMessage, optionArguments } from '../claude/command.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import type { GatewayCredential } from '../model-gateway/gateway-headers.ts';
-import type { EgressList } from '../protocol/egress-rule.ts';
 import type { ExecutionRequest } from '../protocol/execution-request.ts';
 import type { Tenant } from '../storage/storage.ts';
-import type { Caller } from './new-execution.ts';
-import { egressListOf } from './run-egress.ts';
+import type { Caller, NewExecutionSettings } from './new-execution.ts';
+import { egressListOf, isProxied } from './run-egress.ts';
 
 /**
  * What a process that waits is started with, and all that a run must share with it to be served by it. A `fresh` one
@@ -15,6 +14,8 @@ import { egressListOf } from './run-egress.ts';
 export interface WarmProfile {
   kind: 'fresh' | 'named';
   tenant: Tenant;
+  /** The named workspace that it can be claimed for, where a box leaves it no other. */
+  workspace: string | undefined;
   model: string;
   /** Which variable its token stands in; the token itself is given a payer when a run takes the process. */
   credentialKind: GatewayCredential['kind'];
@@ -32,7 +33,9 @@ export interface WarmProfile {
 export function profileOf(
   request: ExecutionRequest,
   caller: Caller,
-  defaults: { defaultModel: string; egress: EgressList; operatorKind: GatewayCredential['kind'] | undefined },
+  defaults: Pick<NewExecutionSettings, 'defaultModel' | 'isolationLevel' | 'egress'> & {
+    operatorKind: GatewayCredential['kind'] | undefined;
+  },
 ): WarmProfile | undefined {
   const { sessionId, workspace, env, mcpServers, outputSchema } = request;
   if (sessionId !== undefined || env !== undefined || mcpServers !== undefined) return undefined;
@@ -42,10 +45,15 @@ export function profileOf(
   const kind = workspace === undefined ? 'fresh' : 'named';
   const { tenant } = caller;
   const model = request.model ?? defaults.defaultModel;
-  const proxied = egressListOf(request, defaults) !== 'open';
+  const proxied = isProxied(egressListOf(request, defaults), defaults.isolationLevel);
   const schema = outputSchema === undefined ? undefined : outputContract(outputSchema).cliSchema;
   const initialize = initializeMessage(request, schema);
-  const shared = JSON.stringify([kind, tenant, credentialKind, proxied, optionArguments(request, model), initialize]);
+  const bound = defaults.isolationLevel === 'L1' ? undefined : workspace;
+  const place = [kind, tenant, bound ?? null, credentialKind, proxied];
+  const shared = JSON.stringify([...place, optionArguments(request, model), initialize]);
   const key = createHash('sha256').update(shared).digest('base64');
-  return { kind, tenant, model, credentialKind, proxied, request: { ...request, prompt: '' }, initialize, key };
+  return {
+    ...{ kind, tenant, workspace: bound, model, credentialKind, proxied },
+    ...{ request: { ...request, prompt: '' }, initialize, key },
+  };
 }

@@ -12,6 +12,12 @@ const MAX_KEPT_STDERR = 16 * 1024;
 const INITIALIZE_LIMIT_MS = 10_000;
 const CLAIM_LIMIT_MS = 2_000;
 
+/** A folder that a box shows. One that is made anew under its name is another, and does not show. */
+export interface BoundFolder {
+  path: string;
+  inode: number;
+}
+
 export interface SpareOptions {
   names: SpareNames;
   profile: WarmProfile;
@@ -20,6 +26,8 @@ export interface SpareOptions {
   /** Its way out, where it has one; a run that uses it says what it may reach. It is closed when nothing is left. */
   egress: Egress | undefined;
   identity: Identity | undefined;
+  /** The one folder it can be claimed for, where it waits in a box. */
+  bound: BoundFolder | undefined;
   claude: Omit<ClaudeOptions, 'onStderr'>;
 }
 
@@ -30,6 +38,7 @@ export class Spare {
   readonly token: string;
   readonly egress: Egress | undefined;
   readonly identity: Identity | undefined;
+  readonly bound: BoundFolder | undefined;
   readonly startedAt: number = performance.now();
   /** Whether it has answered its options; `false` when it ended, or took longer than 10 seconds. */
   readonly initialised: Promise<boolean>;
@@ -46,12 +55,13 @@ export class Spare {
   readonly #asked = new Map<string, (succeeded: boolean) => void>();
   #state: 'waiting' | 'handed_over' | 'ended' = 'waiting';
 
-  constructor({ names, profile, token, egress, identity, claude }: SpareOptions) {
+  constructor({ names, profile, token, egress, identity, bound, claude }: SpareOptions) {
     this.names = names;
     this.profile = profile;
     this.token = token;
     this.egress = egress;
     this.identity = identity;
+    this.bound = bound;
     this.#claude = startClaude({ ...claude, onStderr: (text) => this.#stderr(text) });
     this.#printed = this.#claude.batches[Symbol.asyncIterator]();
     this.#next = this.#printed.next();

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 
 /** Why the command never ran, or (`launcher_died`) why nobody saw how it ended. `message` says what happened. */
 export interface LaunchFailure {
-  reason: 'cli_missing' | 'not_executable' | 'perl_missing' | 'cwd_unusable' | 'launcher_died' | 'other';
+  reason: 'cli_missing' | 'not_executable' | 'perl_missing' | 'cwd_unusable' | 'box_failed' | 'launcher_died' | 'other';
   message: string;
 }
 
@@ -28,6 +28,9 @@ function reasonOf(status: { errno: string; error: string }): LaunchFailure['reas
   }
   if (status.errno === 'EACCES') {
     return 'not_executable';
+  }
+  if (status.errno === 'EBOX') {
+    return 'box_failed';
   }
   return status.error.includes('working directory') ? 'cwd_unusable' : 'other';
 }

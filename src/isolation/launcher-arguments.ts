@@ -20,6 +20,12 @@ export interface Limits {
   processes?: number;
 }
 
+/**
+ * How a command that makes a box comes to the real one: by becoming it (`exec`), or by starting it in the box, where an
+ * init of ours reports (`init`).
+ */
+export type BoxKind = 'exec' | 'init';
+
 /** Measured to be harmless to the CLI 2.1.330 and its tools. */
 export const DEFAULT_LIMITS: Limits = {
   coreBytes: 0,
@@ -47,14 +53,16 @@ export function launcherArguments(launch: {
   parentPid: number;
   identity?: Identity | undefined;
   limits: Limits;
+  box?: BoxKind | undefined;
   command: { file: string; args: readonly string[] };
 }): string[] {
-  const { identity, limits, command } = launch;
+  const { identity, limits, box, command } = launch;
   const user = identity === undefined ? [] : ['--uid', String(identity.uid), '--gid', String(identity.gid)];
   const bounds = Object.entries(LIMIT_NAMES).flatMap(([key, name]) => {
     const value = Object.entries(limits).find(([limit]) => limit === key)?.[1];
     return value === undefined ? [] : ['--limit', `${name}=${value}`];
   });
   const parent = ['--parent', String(launch.parentPid)];
-  return [LAUNCHER_PATH, ...parent, ...user, ...bounds, '--', command.file, ...command.args];
+  const boxed = box === undefined ? [] : ['--box', box];
+  return [LAUNCHER_PATH, ...parent, ...user, ...bounds, ...boxed, '--', command.file, ...command.args];
 }

@@ -1,13 +1,16 @@
 #!/usr/bin/perl
 # The launcher: parent of one Claude process for its whole life, and the reason why nothing of a run outlives it.
 #
-#   perl launcher.pl --parent PID [--uid N --gid N] [--limit NAME=VALUE]... -- /ABSOLUTE/COMMAND [ARGS]
+#   perl launcher.pl --parent PID [--uid N --gid N] [--limit NAME=VALUE]... [--box exec|init] -- /ABSOLUTE/COMMAND [ARGS]
 #
 #   perl launcher.pl --wait --parent PID       started ahead: the rest comes on fd 4 (see wait_for_start)
 #
 # fd 3: status, one JSON object a line: started, paused, resumed, failed, exited. fd 4: control, one word a line: pause,
 # resume, interrupt, terminate, kill; its end means that the service is gone. Exit: that of the command (128+n for signal
 # n), or 125 usage and set-up, 126 not executable, 127 not found; only the status line tells those from the command's own.
+#
+# --box: the command makes a box and runs the real command in it. exec: it becomes the real command; its fd 3 is for saying
+# why it could not (confine.pl). init: it makes a box with processes of its own, of which the first reports (box-init.pl).
 #
 # 1. Every descendant stays below this process, a child subreaper: so ECHILD from waitpid proves that none is left.
 # 2. The command gets fds 0-2 and no privilege; the drop is verified, or exec is not reached.
@@ -30,7 +33,9 @@ my @CALLS = qw(prctl prlimit64 setgroups setresgid setresuid signalfd4);
 my %NUMBERS = (x86_64 => [157, 302, 116, 119, 117, 289], aarch64 => [167, 261, 159, 149, 147, 74]);
 my %LIMITS = (cpu => 0, fsize => 1, core => 4, nproc => 6, nofile => 7, memlock => 8, msgqueue => 12);
 my $LINUX = $^O eq 'linux';
-my (%sys, %option, %limit, $status, $control, $signals, $cli, $cli_status, $deadline, $kill_now);
+# $child is what this process started, and waits for; $cli the command itself, which is another process in a box with an init.
+our (%option, $control, $child, $cli, $init, $box_report, $deadline, $kill_now);
+my (%sys, %limit, $status, $signals, $cli_status);
 my $words = '';
 
 sub now { (POSIX::times())[0] / POSIX::sysconf(POSIX::_SC_CLK_TCK()) }    # monotonic, in seconds
@@ -70,6 +75,7 @@ sub parse_arguments {
     while (@ARGV && (my $name = shift @ARGV) ne '--') {
         my $value = shift(@ARGV) // '';
         if ($name =~ /\A--(parent|uid|gid)\z/ && $value =~ /\A[1-9]\d{0,9}\z/) { $option{substr $name, 2} = 0 + $value }
+        elsif ($name eq '--box' && $value =~ /\A(?:exec|init)\z/) { $option{box} = $value }
         elsif ($name eq '--limit' && $value =~ /\A(\w+)=(\d{1,18})\z/ && exists $LIMITS{$1}) { $limit{$1} = 0 + $2 }
         else { fail(125, 'EINVAL', "bad option $name $value") }
     }
@@ -78,6 +84,7 @@ sub parse_arguments {
         # The kernel counts processes per uid: without a uid of its own the run would be charged for the service's.
         : exists $limit{nproc} && !$option{uid} ? '--limit nproc needs --uid' : undef;
     fail(125, 'EINVAL', $wrong) if $wrong;
+    require(__FILE__ =~ s/\.pl\z/-box.pl/r) if $option{box};
     fail(127, 'ENOENT', "$ARGV[0] is not an absolute path") if $ARGV[0] !~ m{\A/};
 }
 
@@ -126,7 +133,7 @@ sub signal_family {
 sub reap {
     while ((my $pid = waitpid(-1, POSIX::WNOHANG())) != 0) {
         return 0 if $pid == -1;
-        $cli_status = $? if $pid == $cli;
+        $cli_status = $box_report ? ended_with($?) : $? if $pid == $child;
     }
     return 1;
 }
@@ -137,7 +144,7 @@ sub end_family {
     my ($until, %swept) = now() + KILL_SECONDS;
     my $family = signal_family('STOP', now() + FREEZE_SECONDS);
     while (1) {
-        $swept{$_} = 1 for grep { $_ != $cli && $family->{$_} !~ /\A[ZX]/ } keys %$family;
+        $swept{$_} = 1 for grep { $_ != $child && $_ != $cli && $_ != $init && $family->{$_} !~ /\A[ZX]/ } keys %$family;
         $family = signal_family('KILL', $until);
         return (scalar keys %swept, 0) if !reap();
         return (scalar keys %swept, scalar keys %$family) if now() > $until;
@@ -184,6 +191,7 @@ sub become_command {
     must("uid $> cannot enter the working directory $directory", chdir($directory) ? 0 : -1);
     opendir my $open, '/dev/fd' or die "/dev/fd: $!\n";
     POSIX::close($_) for grep { /\A\d+\z/ && $_ > 2 && $_ != fileno $outcome } readdir $open;
+    hand_to_box($outcome) if $option{box};
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new) or die "signal mask: $!\n";
     no warnings 'exec';
     exec { $ARGV[0] } @ARGV;
@@ -192,20 +200,23 @@ sub become_command {
 }
 
 sub start_command {
-    pipe(my $read, my $outcome) or fail(125, 'ESETUP', "pipe: $!");
+    # AF_UNIX, SOCK_STREAM: an init is also spoken to.
+    socketpair(my $read, my $outcome, 1, 1, 0) or fail(125, 'ESETUP', "socketpair: $!");
     my $launcher = $$;
-    $cli = fork // fail(125, 'ESETUP', "fork: $!");
-    if ($cli == 0) {
+    $child = $cli = $init = fork // fail(125, 'ESETUP', "fork: $!");
+    if ($child == 0) {
         eval { become_command($launcher, $outcome) };
         syswrite $outcome, "0\t$@";
         POSIX::_exit(125);
     }
     close $outcome;
-    # Its end without a word means that exec closed it: the command runs.
-    if ((my $word = join '', readline $read) ne '') {
-        waitpid $cli, 0;
+    my $word = ($option{box} // '') eq 'init' ? why_not_started($read) : join '', readline $read;
+    if (!defined $word || $word ne '') {
+        kill 'KILL', $child if defined $word || $kill_now || $deadline;
+        waitpid $child, 0;
+        fail(125, 'EBOX', "the box could not be made: $ARGV[0] ended with " . ($? >> 8 || 'signal ' . ($? & 127))) if !defined $word;
         ($!, my $text) = split /\t/, $word, 2;
-        fail(125, 'ESETUP', $text) if $! == 0;
+        fail(125, $option{box} ? 'EBOX' : 'ESETUP', $text) if $! == 0;
         fail($!{ENOENT} ? 127 : 126, (grep { $!{$_} } keys %!)[0], $text);
     }
     report(qq("event":"started","pid":$cli));

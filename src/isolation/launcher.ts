@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { finished, Readable, Writable } from 'node:stream';
 import { failureReported, failureToSpawn, LaunchError, type LaunchFailure } from './launch-failure.ts';
-import { DEFAULT_LIMITS, type Identity, type Limits, launcherArguments } from './launcher-arguments.ts';
+import { type BoxKind, DEFAULT_LIMITS, type Identity, type Limits, launcherArguments } from './launcher-arguments.ts';
 import { type LauncherStatus, parseStatus, signalName } from './launcher-status.ts';
 import { RUN_MARKER, sweepMarked } from './marker-sweep.ts';
 import { type SpareLauncher, startMessage } from './spare-launcher.ts';
@@ -20,6 +20,8 @@ export interface LaunchOptions {
   identity?: Identity;
   /** Added to, and in place of, `DEFAULT_LIMITS`. */
   limits?: Partial<Limits>;
+  /** Set when the command makes a box, and runs the real one inside; see `enclose`. */
+  box?: BoxKind;
   /** The Perl interpreter; `/usr/bin/perl` when left out. */
   perl?: string;
   /** Where a launcher may wait already. */
@@ -77,7 +79,13 @@ export function launch(options: LaunchOptions): LaunchedProcess {
     throw new Error(`${steering} steers the launcher and may not be in the environment of a run`);
   }
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const argv = launcherArguments({ parentPid: process.pid, identity: options.identity, limits, command });
+  const argv = launcherArguments({
+    parentPid: process.pid,
+    identity: options.identity,
+    limits,
+    box: options.box,
+    command,
+  });
   const waiting = options.spare?.take();
   if (waiting !== undefined) {
     const [, ...told] = argv;

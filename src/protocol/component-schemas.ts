@@ -93,7 +93,6 @@ const CHECKS: Readonly<Record<string, Readonly<Record<string, JsonSchema>>>> = {
     env: { additionalProperties: { type: 'string', maxLength: 32_768, pattern: NO_NUL } },
     metadata: { maxProperties: 16 },
     approvals: { enum: ['deny'] },
-    projectSettings: { enum: [false] },
   },
   InputBody: { text: { maxLength: MAX_PROMPT_BYTES, pattern: NO_NUL } },
 };

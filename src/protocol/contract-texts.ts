@@ -35,7 +35,7 @@ export const FIELD_TEXTS: Readonly<Record<keyof ExecutionRequest, string>> = {
   repairTurns: 'Further turns in which a structured output that is missing or wrong may be mended.',
   idempotencyKey: 'The same key with the same request returns the execution of the first time.',
   projectSettings:
-    'Whether settings files of the workspace count. `true` is not built yet: answered with `not_implemented`.',
+    'Whether settings files, hooks and `.mcp.json` of the workspace count. Only where isolation is L3; elsewhere refused.',
   metadata: 'Up to 16 strings of the caller’s own.',
 };
 
@@ -129,5 +129,6 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, string>> = {
   not_running: 'made by clients that cannot reach it',
   model_api_unreachable: 'a Claude credential could not be checked; `retryAfterMs` says when to try again',
   address_unusable: 'made at the start: another program listens there',
+  isolation_unavailable: 'the message says which level there is, and why not more',
   internal: 'a defect; the service’s log has the details',
 };

@@ -118,11 +118,9 @@ export type ExecutionRequestInput = z.input<typeof ExecutionRequest>;
  */
 export function parseExecutionRequest(input: unknown): ExecutionRequest {
   const request = parseInput(ExecutionRequest, input);
-  const unbuilt = [
-    request.checks !== undefined && 'checks',
-    request.approvals === 'ask' && 'approvals: ask',
-    request.projectSettings && 'projectSettings',
-  ].filter((field) => field !== false);
+  const unbuilt = [request.checks !== undefined && 'checks', request.approvals === 'ask' && 'approvals: ask'].filter(
+    (field) => field !== false,
+  );
   if (unbuilt.length > 0) {
     throw new ServiceError('not_implemented', `${unbuilt.join(', ')}: not built yet; leave it out of the request`);
   }

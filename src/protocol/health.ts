@@ -19,6 +19,7 @@ export const HealthDetail = HealthState.extend({
     disk: Check,
     claude: Check,
     credential: Check,
+    isolation: Check,
   }),
   /** Executions that run here, and that wait here. */
   running: z.int(),

@@ -58,7 +58,7 @@ async function look(
     role,
     checks,
     ...executions.load(),
-    isolation: 'L1',
+    isolation: service.isolation.level,
   };
 }
 
@@ -67,14 +67,19 @@ type Check = HealthDetail['checks']['storage'];
 const NOT_NEEDED = {
   claude: { ok: true, detail: 'not needed here: workers run it' },
   credential: { ok: true, detail: 'not needed here: workers have it, see /v1/auth/status' },
+  isolation: { ok: true, detail: 'not needed here: workers enclose what they run' },
 };
 
 /** What a process needs that runs executions itself. */
-function toRun({ binary, credential }: Service, callerCredentials: boolean): { claude: Check; credential: Check } {
+function toRun(
+  { binary, credential, isolation }: Service,
+  callerCredentials: boolean,
+): { claude: Check; credential: Check; isolation: Check } {
   return {
     claude: binary.usable
       ? { ok: true, detail: binary.warning ?? `version ${binary.version}` }
       : { ok: false, detail: binary.problem },
+    isolation: { ok: true, detail: isolation.detail },
     credential: credentialCheck(credential, callerCredentials),
   };
 }

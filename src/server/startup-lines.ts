@@ -15,16 +15,18 @@ interface Started {
 
 /** What the operator is told when the service listens: what was found, and what to paste. */
 export function startupLines({ service, config, url, version, firstKey, keyFile }: Started): string[] {
-  const { binary, credential } = service;
+  const { binary, credential, isolation } = service;
   const claude = binary.usable ? `${binary.version} at ${binary.path}` : `MISSING: ${binary.problem}`;
   const account = accountText(credential.status());
-  const toRun = config.role === 'api' ? [] : [`  claude      ${claude}`, `  credential  ${account}`];
+  const toRun =
+    config.role === 'api'
+      ? []
+      : [`  claude      ${claude}`, `  credential  ${account}`, `  isolation   ${isolation.detail}`];
   const head = [`CC Executor ${version} listens on ${url}`, '', ...toRun, `  storage     ${storageText(config)}`];
   if (config.role === 'worker')
     return [...head, '', 'It takes executions from the queue. Ctrl-C ends it when its runs have ended.'];
   return [
     ...head,
-    '  isolation   L1: a run can read what its user can read; see docs/security.md',
     `  runs        ${config.maxConcurrent} at once, ${config.queueLimit} may wait`,
     `  key         ${keyText({ config, firstKey, keyFile })}`,
     ...(isLoopbackHost(config.server.host) ? [] : ['', NOT_LOOPBACK]),

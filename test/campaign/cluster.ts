@@ -59,6 +59,7 @@ export async function openCluster(folder: string): Promise<Cluster> {
     CC_QUEUE_LIMIT: '5000',
     CC_LOG_LEVEL: 'info',
     CLAUDE_BIN: CLAUDE,
+    CC_ISOLATION: 'L1',
     ANTHROPIC_API_KEY: 'sk-ant-api03-campaign',
     ANTHROPIC_BASE_URL: 'http://127.0.0.1:9',
   };

@@ -26,6 +26,8 @@ async function servingProcess(
       PATH: process.env.PATH,
       HOME: folder,
       CC_DATA_DIR: `${folder}/data`,
+      // Proving a level takes a moment; tests of levels ask for one.
+      CC_ISOLATION: 'L1',
       ANTHROPIC_API_KEY: 'sk-ant-api03-test',
       ...env,
     },

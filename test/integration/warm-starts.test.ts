@@ -169,6 +169,8 @@ it('what a killed service had started ahead is gone after the next start, and wh
       PATH: process.env.PATH,
       HOME: folder,
       CC_DATA_DIR: `${folder}/data`,
+      // Proving a level takes a moment; tests of levels ask for one.
+      CC_ISOLATION: 'L1',
       ANTHROPIC_API_KEY: 'sk-ant-api03-test',
       ANTHROPIC_BASE_URL: model.model.url,
     },

@@ -13,6 +13,7 @@ interface Capability {
 const isRoot = process.getuid?.() === 0;
 const runs = (file: string, args: readonly string[]): boolean =>
   spawnSync(file, args, { timeout: 20_000 }).status === 0;
+const MAKE_BOX = ['--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', 'true'];
 
 /**
  * What a machine may lack. A test that cannot run without one of these is skipped by `runIf(has('name'))` and in no
@@ -74,6 +75,22 @@ export const CAPABILITIES = {
     what: 'a Docker engine with compose: the image and the compose file',
     howToGet: 'start one, or on Debian as root: deployment/install-docker-engine.sh',
     present: () => runs('docker', ['info']) && runs('docker', ['compose', 'version']),
+  },
+  landlock: {
+    what: 'Landlock of Linux 6.12 or newer: isolation level L2',
+    howToGet: 'boot such a kernel with landlock among its security modules (lsm=…)',
+    // The version is what landlock_create_ruleset answers; 6 is the first with scopes.
+    present: () => runs('perl', ['-e', 'exit(syscall(444, 0, 0, 1) < 6)']),
+  },
+  bubblewrap: {
+    what: 'bubblewrap and the right to make user namespaces: isolation level L3',
+    howToGet: 'apt-get install bubblewrap; where the kernel refuses, see docs/security.md',
+    present: () => runs('bwrap', MAKE_BOX),
+  },
+  socat: {
+    what: 'socat, and bubblewrap: the way out of a box of level L3',
+    howToGet: 'apt-get install socat bubblewrap',
+    present: () => runs('bwrap', MAKE_BOX) && runs('socat', ['-V']),
   },
   mount: {
     what: 'mounting: disks that are full or read-only',

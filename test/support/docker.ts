@@ -112,24 +112,25 @@ export function composeProject(env: Record<string, string> = {}): Promise<Compos
   return projectOf({ file: 'docker-compose.yml', service: 'api' }, env);
 }
 
-/** deployment/compose.single.yml: everything in one container. */
-export function singleProject(env: Record<string, string> = {}): Promise<ComposeProject> {
-  return projectOf({ file: 'deployment/compose.single.yml', service: 'executor' }, env);
+/** deployment/compose.single.yml: everything in one container; with what another file changes. */
+export function singleProject(env: Record<string, string> = {}, overlay?: string): Promise<ComposeProject> {
+  return projectOf({ file: 'deployment/compose.single.yml', service: 'executor', overlay }, env);
 }
 
 /** A compose file's services from the built image; a name for each project, so that several can stand side by side. */
 async function projectOf(
-  { file, service }: { file: string; service: string },
+  { file, service, overlay }: { file: string; service: string; overlay?: string | undefined },
   settings: Record<string, string>,
 ): Promise<ComposeProject> {
   const name = uniqueName();
+  const further = overlay === undefined ? [] : ['--file', overlay];
   const env = {
     ...{ EXECUTOR_IMAGE: await builtImage(), EXECUTOR_PORT: '0', EXECUTOR_MEMORY: '4g' },
     // No .env file of this checkout counts.
     ...{ COMPOSE_PROJECT_NAME: name, COMPOSE_FILE: file, COMPOSE_ENV_FILES: '/dev/null' },
     ...settings,
   };
-  const project = ['compose', '--project-directory', '.', '--file', file, '--project-name', name];
+  const project = ['compose', '--project-directory', '.', '--file', file, ...further, '--project-name', name];
   const options = { timeoutMs: 120_000, env };
   const compose = (...args: string[]): Promise<Said> =>
     dockerOrThrow([...project, '--env-file', '/dev/null', ...args], options);

@@ -49,6 +49,8 @@ export async function executor(options: ExecutorOptions = {}): Promise<Executor>
     CC_DATA_DIR: `${folder}/data`,
     ANTHROPIC_API_KEY: 'sk-ant-api03-test',
     ANTHROPIC_BASE_URL: model.url,
+    // Proving a level takes a moment; tests of levels ask for one.
+    CC_ISOLATION: 'L1',
     CC_WARM_POOL: String(options.warmPool ?? 0),
     ...options.env,
   });

@@ -61,6 +61,8 @@ export async function machine(
         PATH: process.env.PATH,
         HOME: folder,
         CC_DATA_DIR: join(folder, 'data'),
+        // Proving a level takes a moment; tests of levels ask for one.
+        CC_ISOLATION: 'L1',
         ANTHROPIC_API_KEY: 'sk-ant-api03-test',
         ANTHROPIC_BASE_URL: model.url,
         ...options.env,

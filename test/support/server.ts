@@ -69,6 +69,8 @@ export async function testServer(options: ServerOptions = {}): Promise<TestServe
     CC_PORT: '0',
     CC_WARM_POOL: '0',
     CC_DRAIN_MS: '0',
+    // Proving a level takes a moment; tests of levels ask for one.
+    CC_ISOLATION: 'L1',
     ANTHROPIC_API_KEY: 'sk-ant-api03-test',
     ANTHROPIC_BASE_URL: model.url,
     ...options.env,

@@ -72,7 +72,7 @@ it('several wrong fields are all named at once', () => {
 });
 
 it('a field whose capability is not built is refused as such, never ignored', () => {
-  for (const field of [{ checks: [] }, { approvals: 'ask' }, { projectSettings: true }]) {
+  for (const field of [{ checks: [] }, { approvals: 'ask' }]) {
     expect(() => parseExecutionRequest({ prompt: 'x', ...field })).toThrow(
       expect.objectContaining({ code: 'not_implemented' }),
     );

@@ -17,6 +17,7 @@ function profile(request: Omit<ExecutionRequestInput, 'prompt'>, caller = LOCAL)
     defaultModel: 'sonnet',
     operatorKind: 'api_key',
     egress: 'open',
+    isolationLevel: 'L1',
   });
   if (found === undefined) throw new Error('there is no profile');
   return found;
@@ -85,6 +86,7 @@ it('a run that needs an environment, servers, a session or a folder of somebodyâ
       defaultModel: 'sonnet',
       egress: 'open',
       operatorKind: 'api_key',
+      isolationLevel: 'L1',
     });
   const sessionId = '00000000-0000-7000-8000-000000000000';
   expect([
