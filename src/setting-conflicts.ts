@@ -21,11 +21,6 @@ export function openDoorProblem(host: string): string | undefined {
   return `CC_AUTH is off, and ${host} can be reached from other machines: whoever reaches it could run commands here. Set CC_AUTH=on, or CC_HOST=127.0.0.1`;
 }
 
-function builtLevel({ CC_ISOLATION: level }: ReadSettings): string[] {
-  if (level !== 'L2' && level !== 'L3') return [];
-  return [`CC_ISOLATION is ${level}, and this version builds L1 only; use auto or L1`];
-}
-
 function shownRole({ CC_ROLE: role, REDIS_URL: url }: ReadSettings): string[] {
   if (role === undefined || role === 'all' || url !== undefined) return [];
   return [`CC_ROLE is ${role}, which needs REDIS_URL: roles share a store and a queue`];
@@ -77,7 +72,6 @@ function ownIssuer(settings: ReadSettings): string[] {
 
 /** What is wrong by itself is not told of twice. */
 const CHECKS: readonly { reads: readonly (keyof ReadSettings)[]; find(settings: ReadSettings): string[] }[] = [
-  { reads: ['CC_ISOLATION'], find: builtLevel },
   { reads: ['CC_ROLE', 'REDIS_URL'], find: shownRole },
   { reads: ['CC_CALLER_CREDENTIALS', 'REDIS_URL', 'CC_ENVELOPE_KEY'], find: sharedEnvelopes },
   { reads: ['CC_AUTH', 'CC_HOST', 'CC_TRUST_PROXY'], find: openDoors },

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ExecutionEvent } from '../../src/protocol/events.ts';
 import type { StepInput } from '../../src/scripted-model/steps.ts';
+import { has } from '../support/capabilities.ts';
 import { executor } from '../support/executor.ts';
 import { waitUntil } from '../support/processes.ts';
 import { testServer } from '../support/server.ts';
@@ -35,37 +36,54 @@ function denials(events: readonly ExecutionEvent[]): unknown[] {
   return events.flatMap(({ type, data }) => (type === 'egress.denied' ? [data] : []));
 }
 
-test('a run reaches the hosts of its list, by the programs that heed a proxy, and its log says what it was refused', async () => {
-  const site = await website();
-  const node = `const r = await fetch('http://${site}/'); process.stdout.write('node ' + await r.text())`;
-  const commands = [
-    `curl -sS http://${site}/ >>out`,
-    `curl -sS -o /dev/null -w 'refused %{http_code}\\n' http://denied.example/ >>out`,
-    `curl -sS https://denied.example/ 2>>out; curl -sS https://denied.example/ 2>>out`,
-    `node --input-type=module -e "${node}" >>out 2>&1`,
-    'printenv HTTPS_PROXY >proxy',
-  ];
-  const { run, folder } = await executor({
-    script: [bash(commands.join('; ')), done],
-    env: { CC_EGRESS_PRIVATE: OUTSIDE, PATH: `${join(process.execPath, '..')}:${process.env.PATH}` },
-  });
-  const { execution, events } = await run({ prompt: 'x', workspace: 'out', egress: [site], allowedTools: ['Bash'] });
-  expect(execution.outcome?.kind).toBe('succeeded');
-  const output = await readFile(`${folder}/data/workspaces/local/out/out`, 'utf8');
-  expect(output.split('\n').slice(0, 2)).toEqual(['hello from outside', 'refused 403']);
-  expect(output.match(/response 403/g)).toHaveLength(2);
-  expect(output).toContain('node hello from outside');
-  expect(denials(events)).toEqual([
-    { host: 'denied.example', port: 80, reason: 'not_listed' },
-    { host: 'denied.example', port: 443, reason: 'not_listed' },
-  ]);
-  expect(execution.egress).toBe('open');
-  const { port, username, password } = new URL(await readFile(`${folder}/data/workspaces/local/out/proxy`, 'utf8'));
-  const credential = Buffer.from(`${username}:${password}`).toString('base64');
-  expect(
-    await statusOf(Number(port), `CONNECT ${site} HTTP/1.1\r\nProxy-Authorization: Basic ${credential}\r\n\r\n`),
-  ).toBe(407);
-});
+const LEVELS = [
+  'L1' as const,
+  ...(has('landlock') ? ['L2' as const] : []),
+  ...(has('bubblewrap') ? ['L3' as const] : []),
+];
+
+test.each(LEVELS)(
+  'at %s a run reaches the hosts of its list, by the programs that heed a proxy, and its log says what it was refused',
+  async (level) => {
+    const site = await website();
+    const node = `const r = await fetch('http://${site}/'); process.stdout.write('node ' + await r.text())`;
+    const commands = [
+      `curl -sS http://${site}/ >>out`,
+      `curl -sS -o /dev/null -w 'refused %{http_code}\\n' http://denied.example/ >>out`,
+      `curl -sS https://denied.example/ 2>>out; curl -sS https://denied.example/ 2>>out`,
+      `node --input-type=module -e "${node}" >>out 2>&1`,
+      `curl -sS --noproxy '*' --max-time 5 http://${site}/ >direct 2>&1`,
+      'printenv HTTPS_PROXY >proxy',
+    ];
+    const { run, folder } = await executor({
+      script: [bash(commands.join('; ')), done],
+      env: {
+        CC_ISOLATION: level,
+        CC_EGRESS_PRIVATE: OUTSIDE,
+        PATH: `${join(process.execPath, '..')}:${process.env.PATH}`,
+      },
+    });
+    const { execution, events } = await run({ prompt: 'x', workspace: 'out', egress: [site], allowedTools: ['Bash'] });
+    expect(execution.outcome?.kind).toBe('succeeded');
+    const output = await readFile(`${folder}/data/workspaces/local/out/out`, 'utf8');
+    expect(output.split('\n').slice(0, 2)).toEqual(['hello from outside', 'refused 403']);
+    expect(output.match(/response 403/g)).toHaveLength(2);
+    expect(output).toContain('node hello from outside');
+    const direct = await readFile(`${folder}/data/workspaces/local/out/direct`, 'utf8');
+    expect(direct.includes('hello from outside')).toBe(level === 'L1');
+    expect(denials(events)).toEqual([
+      { host: 'denied.example', port: 80, reason: 'not_listed' },
+      { host: 'denied.example', port: 443, reason: 'not_listed' },
+    ]);
+    expect(execution.egress).toEqual(level === 'L1' ? 'open' : [site]);
+    if (level === 'L3') return;
+    const { port, username, password } = new URL(await readFile(`${folder}/data/workspaces/local/out/proxy`, 'utf8'));
+    const credential = Buffer.from(`${username}:${password}`).toString('base64');
+    expect(
+      await statusOf(Number(port), `CONNECT ${site} HTTP/1.1\r\nProxy-Authorization: Basic ${credential}\r\n\r\n`),
+    ).toBe(407);
+  },
+);
 
 /** What the proxy answers to raw bytes. */
 async function statusOf(port: number, bytes: string): Promise<number> {
