@@ -19,6 +19,8 @@ export interface CallerCredentialsOptions {
   allowMax: boolean;
   /** Asks the model API whether it takes a credential. */
   attempt(credential: PresentedCredential): Promise<{ answer: 'accepted' | 'refused' | 'unknown'; detail: string }>;
+  /** Told when a tenant's Max token has become the account of the service. */
+  onPinned?(tenant: string): void;
   /** In ms, monotonic. */
   now?: () => number;
 }
@@ -55,7 +57,9 @@ export class CallerCredentials {
     }
     if ((await this.#check(credential)) === 'refused') return undefined;
     const tenant = payingTenant(await this.fingerprint('tenant', presented));
-    if (credential.kind === 'max') await this.account.admit(await this.fingerprint('max', presented));
+    if (credential.kind === 'max' && (await this.account.admit(await this.fingerprint('max', presented)))) {
+      this.#options.onPinned?.(tenant);
+    }
     return {
       ...{ tenant, keyId: tenant, scopes: SCOPES, kind: 'claude', credential, limits: null, endsAt: undefined },
       stands: () => this.#stands(presented),

@@ -32,11 +32,14 @@ export class MaxAccount {
 
   /**
    * Lets a caller's token pass that is the account's, and makes it the account's where there is none.
+   * @returns whether it was made that now
    * @throws ServiceError `unauthenticated` with the reason, for any other
    */
-  async admit(fingerprint: string): Promise<void> {
-    const kept = await this.#values.keepValue(NAME, `${PINNED}${fingerprint}`);
-    if (kept === `${PINNED}${fingerprint}` || kept === `${CONFIGURED}${fingerprint}`) return;
+  async admit(fingerprint: string): Promise<boolean> {
+    const before = await this.#values.getValue(NAME);
+    const kept = before ?? (await this.#values.keepValue(NAME, `${PINNED}${fingerprint}`));
+    if (kept === `${PINNED}${fingerprint}`) return before === undefined;
+    if (kept === `${CONFIGURED}${fingerprint}`) return false;
     const other = kept.startsWith(CONFIGURED) ? 'the account of its operator' : 'the first one that was presented';
     const message = `This service takes one Claude Max account, ${other}, and this is another token. Use an Anthropic API key, or ask the operator.`;
     throw new ServiceError('unauthenticated', message);

@@ -20,6 +20,7 @@ export const AUDIT_ACTIONS = [
   'token.issue',
   'token.revoke',
   'credential.pin',
+  'credential.reset',
   'login.refused',
   'audit.gap',
 ] as const;

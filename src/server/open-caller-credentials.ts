@@ -12,11 +12,12 @@ type Settings = Pick<Config, 'role' | 'callerCredentials' | 'credentials' | 'ups
  */
 export async function openCallerCredentials(
   { role, callerCredentials, credentials, upstream, proxy }: Settings,
-  { storage, credential }: Pick<Service, 'storage' | 'credential'>,
+  { storage, credential, audit }: Pick<Service, 'storage' | 'credential' | 'audit'>,
 ): Promise<CallerCredentials> {
   const callers = new CallerCredentials({
     storage,
     allowMax: credentials.allowMax,
+    onPinned: (tenant) => void audit.record({ tenant }, { action: 'credential.pin', subject: tenant }),
     attempt: (presented) => {
       const payer = { kind: presented.kind, current: async () => presented.reveal() };
       return tryCredential({ upstream, credential: payer, proxy });

@@ -128,6 +128,11 @@ describe('the one Max account', () => {
     expect(await status()).toBe('none');
     expect((await answer(at, OTHER_MAX))[0]).toBe(200);
     expect((await answer(at, MAX))[0]).toBe(401);
+    const { entries } = await (await at.call('/v1/audit?limit=100')).json();
+    const told = entries
+      .map(({ action }: { action: string }) => action)
+      .filter((name: string) => /credential/.test(name));
+    expect(told).toEqual(['credential.pin', 'credential.reset', 'credential.pin']);
   });
 
   test('is the operator’s where one is configured, also in place of one that was pinned', async () => {

@@ -1,10 +1,13 @@
 import { isOperator, type Principal } from '../../auth/principal.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { Door } from '../door.ts';
-import { principalOf, type Routes } from './routes.ts';
+import { callerOf, principalOf, type Routes } from './routes.ts';
 
 /** The credentials that pay, for the operator alone: they are of no other tenant's concern. */
-export function credentialRoutes({ paying }: Pick<Door, 'paying'>): Pick<Routes, 'authStatus' | 'resetMaxAccount'> {
+export function credentialRoutes({
+  paying,
+  audit,
+}: Pick<Door, 'paying' | 'audit'>): Pick<Routes, 'authStatus' | 'resetMaxAccount'> {
   return {
     authStatus: ({ query, ...call }) => {
       requireOperator(principalOf(call));
@@ -12,7 +15,7 @@ export function credentialRoutes({ paying }: Pick<Door, 'paying'>): Pick<Routes,
     },
     resetMaxAccount: async ({ reply, ...call }) => {
       requireOperator(principalOf(call));
-      await paying.resetMaxAccount();
+      await audit.during(callerOf(call), { action: 'credential.reset' }, () => paying.resetMaxAccount());
       reply.code(204);
     },
   };
