@@ -23,7 +23,7 @@ use Errno ();
 # POSIX's functions alone: its Perl half, which is not needed here, takes longer to compile than all the rest.
 BEGIN { require XSLoader; eval { XSLoader::load('POSIX'); 1 } or require POSIX }
 
-use constant { NO_NEW_PRIVS => 38, SECCOMP => 22, FILTER_MODE => 2 };                           # prctl
+use constant { CAPBSET_READ => 23, CAPBSET_DROP => 24, NO_NEW_PRIVS => 38, SECCOMP => 22, FILTER_MODE => 2 };     # prctl
 use constant { O_CLOEXEC => 0x80000, O_PATH => 0x200000 };
 use constant { RULESET_VERSION => 1, RULE_PATH_BENEATH => 1, RULE_NET_PORT => 2 };              # landlock
 use constant { CONNECT_TCP => 2, SCOPE_ABSTRACT_SOCKETS => 1, SCOPE_SIGNALS => 2 };
@@ -161,7 +161,15 @@ sub filter_calls {
     must('filter of system calls', syscall($machine->{prctl}, SECCOMP, FILTER_MODE, $program, 0, 0));
 }
 
+# For root, who would get them all by exec. capabilities(7): what is not in the bounding set is not given.
+sub drop_capabilities {
+    for (my $capability = 0; syscall($machine->{prctl}, CAPBSET_READ, $capability, 0, 0, 0) != -1; $capability++) {
+        must('capabilities', syscall($machine->{prctl}, CAPBSET_DROP, $capability, 0, 0, 0));
+    }
+}
+
 parse_arguments();
+drop_capabilities() if $> == 0;
 must('no_new_privs', syscall($machine->{prctl}, NO_NEW_PRIVS, 1, 0, 0, 0));
 restrict_by_landlock() if %paths || @ports;
 filter_calls();

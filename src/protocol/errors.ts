@@ -40,7 +40,7 @@ export const ERRORS = {
   forbidden: { http: 403, rpc: 1024, retryable: false, title: 'The key may not do this' },
   address_unusable: { http: 503, rpc: 1023, retryable: false, title: 'The service cannot listen at that address' },
   model_api_unreachable: { http: 503, rpc: 1040, retryable: true, title: 'The model API does not answer' },
-  isolation_unavailable: { http: 501, rpc: 1041, retryable: false, title: 'The isolation level is not to be had here' },
+  isolation_unavailable: { http: 403, rpc: 1041, retryable: false, title: 'The isolation level is not to be had here' },
 } as const satisfies Record<string, { http: number; rpc: number; retryable: boolean; title: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -35,6 +35,7 @@ const STARTING = [
   'quota_exceeded',
   'queue_full',
   'shutting_down',
+  'isolation_unavailable',
   'not_implemented',
 ] as const satisfies readonly ErrorCode[];
 

@@ -51,6 +51,7 @@ export const RPC_METHODS = {
       'idempotency_conflict',
       'queue_full',
       'shutting_down',
+      'isolation_unavailable',
       'not_implemented',
       'too_many',
       'quota_exceeded',

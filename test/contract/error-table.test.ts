@@ -33,7 +33,7 @@ test('the numbers of the error table are what clients were told', () => {
     address_unusable: [503, 1023],
     forbidden: [403, 1024],
     model_api_unreachable: [503, 1040],
-    isolation_unavailable: [501, 1041],
+    isolation_unavailable: [403, 1041],
   });
 });
 

@@ -106,6 +106,12 @@ describe('what a box refuses', () => {
 });
 
 describe('confine.pl', () => {
+  test.runIf(has('root'))('leaves root no capability', () => {
+    const look = ['--sockets', 'all', '--', '/bin/grep', '-E', '^Cap(Eff|Prm|Bnd)', '/proc/self/status'];
+    const { stdout } = spawnSync('/usr/bin/perl', [CONFINE_PATH, ...look], { encoding: 'utf8' });
+    expect(stdout.match(/[0-9a-f]{16}/g)).toEqual(Array(3).fill('0'.repeat(16)));
+  });
+
   const COMMAND = ['--', '/bin/echo', 'ran'];
   test.runIf(has('landlock')).each([
     ['an option it does not know', ['--rx', '/usr', ...COMMAND], /bad option --rx/],
