@@ -1,5 +1,6 @@
 import { ServiceError } from '../../protocol/errors.ts';
 import type { Append, Storage } from '../storage.ts';
+import { joinedAppends } from './joined-appends.ts';
 import type { Outage } from './outage.ts';
 import { replayEntry } from './replay-entry.ts';
 import type { Spool } from './spool.ts';
@@ -26,13 +27,13 @@ export async function catchUp(spool: Spool, port: ReplayPort): Promise<void> {
 }
 
 /**
- * Replays what is spooled now, one append at a time.
+ * Replays what is spooled now, in order.
  * @throws ServiceError `storage_unavailable`, and then the rest waits; what else the store or the file refuses is final
  */
 export async function replayRest(spool: Spool, { storage, outage, isClosed }: ReplayPort): Promise<void> {
   const upTo = spool.file.size;
   let undecided: unknown;
-  for await (const { append, end } of spool.entries(upTo)) {
+  for await (const { append, end } of joinedAppends(spool.entries(upTo))) {
     if (isClosed()) throw new ServiceError('storage_unavailable', 'The service is closing.');
     try {
       await replayEntry(storage, append);

@@ -1,5 +1,6 @@
 import { ServiceError } from '../../protocol/errors.ts';
 import type { Append } from '../storage.ts';
+import type { Spooled } from './joined-appends.ts';
 import { decodeEntry } from './spool-entry.ts';
 import { SpoolFile } from './spool-file.ts';
 
@@ -70,7 +71,7 @@ export class Spool {
    * left out.
    * @throws ServiceError `internal` for a whole line that is no entry
    */
-  async *entries(upTo: number): AsyncGenerator<{ append: Append; end: number }, void, undefined> {
+  async *entries(upTo: number): AsyncGenerator<Spooled, void, undefined> {
     for await (const { line, end } of this.file.lines(this.taken, upTo)) {
       const append = decodeEntry(this.executionId, line);
       if (append === undefined) {
