@@ -16,7 +16,7 @@ it('watch follows a run of another process to its end', async () => {
 });
 
 it('list and show tell runs of other processes while they run', async () => {
-  const { start, run } = await machine([slow]);
+  const { start, run } = await machine([{ ...slow, count: 3 * slow.count }]);
   const running = start(['run', 'say words']);
   await waitUntil('it writes', () => running.said().stdout.includes('word'));
   const listed = JSON.parse((await run(['list', '--json'])).stdout);
