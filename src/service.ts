@@ -118,7 +118,8 @@ export async function createService(config: Config, { logger }: ServiceOptions):
     const begin = async ({ adoptQueued }: { adoptQueued: boolean }): Promise<void> => {
       const recoverOnce = (): Promise<number> =>
         recover(context, {
-          adopt: adoptQueued ? (record) => dispatcher.dispatch(record) : undefined,
+          // What waits in a shared queue is nobody's: whoever takes it takes it over.
+          adopt: adoptQueued && dispatcher.kind === 'own' ? (record) => dispatcher.dispatch(record) : undefined,
           isLive: ({ id, tenant }) => runs.find(id, tenant) !== undefined,
           ended: (record) => dispatcher.ended(record),
         });

@@ -44,10 +44,19 @@ export interface RecoveryHands {
 export async function recover(context: RunContext, hands: RecoveryHands): Promise<number> {
   const { storage, logger, settings } = context;
   let ended = 0;
-  for (const left of await storage.listUnfinished()) {
+  const unfinished = await storage.listUnfinished();
+  const looked = new Map<string, Promise<boolean>>();
+  const lives = (instanceId: string): Promise<boolean> => {
+    const known = looked.get(instanceId) ?? storage.instanceAlive(instanceId);
+    looked.set(instanceId, known);
+    return known;
+  };
+  // Those that ran come first: others may wait for their end, and callers for its news.
+  const ran = unfinished.filter(({ state }) => state !== 'queued');
+  for (const left of [...ran, ...unfinished.filter(({ state }) => state === 'queued')]) {
     const own = left.instanceId === settings.instanceId;
     const forgotten = own && left.state !== 'queued' && !hands.isLive(left);
-    if (!forgotten && (own || (await storage.instanceAlive(left.instanceId)))) continue;
+    if (!forgotten && (own || (await lives(left.instanceId)))) continue;
     try {
       const record = await storage.getExecution(left.tenant, left.id);
       if (record?.fence !== left.fence) continue;

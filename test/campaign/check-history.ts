@@ -155,7 +155,8 @@ function checkLost(
 ): Violation[] {
   return stored.flatMap(({ execution: { id, outcome } }) => {
     const start = starts.get(id)?.at(-1);
-    if (outcome?.kind !== 'lost' || start === undefined) return [];
+    // A process whose parent is the system's first one began when its service had just been killed.
+    if (outcome?.kind !== 'lost' || start === undefined || start.servicePid === 1) return [];
     const worker = nodes.find(({ pids }) => pids.has(start.servicePid))?.name;
     const cause = faults.find(
       ({ kind, on, from, until }) =>
