@@ -77,7 +77,10 @@ test('many calls at once on two nodes go over the limit by no more than each cos
   const answers = await Promise.all(Array.from({ length: 60 }, call));
   const made = answers.filter(({ status }) => status === 200).length;
   const atOnce = Math.floor(1 / ESTIMATE);
-  expect([made, model.requests.length]).toEqual([atOnce, atOnce]);
+  expect(model.requests).toHaveLength(made);
+  // Fewer where the first were booked, at more than was held for them, before the last had asked.
+  expect(made).toBeGreaterThanOrEqual(Math.ceil(1 / cost));
+  expect(made).toBeLessThanOrEqual(atOnce);
   await expect.poll(() => spentUsd('tenant:local')).toBeCloseTo(made * cost, 5);
   expect(made * cost).toBeLessThanOrEqual(1 + atOnce * (cost - ESTIMATE));
   expect((await call()).status).toBe(402);
