@@ -73,7 +73,7 @@ test('every wrong setting is told at once, the combinations too, and none with i
   const secret = 'short-and-secret';
   const told = problems({
     ...{ CC_PORT: '99999', CC_JWT_SECRET: secret, CC_AUTH: 'off', CC_HOST: '0.0.0.0', CC_JWT_AUDIENCE: 'x' },
-    ...{ CC_ROLE: 'worker', CC_ISOLATION: 'L3', REDIS_URL: 'http://nowhere' },
+    ...{ CC_ROLE: 'worker', CC_ISOLATION: 'L9', REDIS_URL: 'http://nowhere' },
   });
   const names = told.map((line) => line.split(' ', 1)[0]);
   expect(names.sort()).toEqual(
