@@ -6,7 +6,7 @@ import { canariesIn, canary, plantFiles, SWEEP, startNeighbour } from '../suppor
 import { has } from '../support/capabilities.ts';
 import { waitUntil, withArgument } from '../support/processes.ts';
 import { machine, type Running } from '../support/program.ts';
-import { callsTo } from '../support/server.ts';
+import { type Calls, callsTo } from '../support/server.ts';
 
 /** The service, its runs and everything else belong to one user, which is the worst that can be for L1. */
 const USER = has('root') ? 65_534 : undefined;
@@ -26,8 +26,8 @@ interface Found {
 }
 
 /**
- * Lets the real claude sweep the machine, told to by its model, while another run lives: what it found, and what it did to
- * others.
+ * Lets the real claude sweep the machine, told to by its model, while a run of another tenant lives: what it found, and what
+ * it did to others.
  */
 async function sweep(isolation: string, env: Record<string, string> = {}): Promise<Found> {
   let command = '';
@@ -58,25 +58,29 @@ async function sweep(isolation: string, env: Record<string, string> = {}): Promi
     },
   });
   const url = await waitUntil('the service', () => addressOf(running));
-  const { call, submit, run, get } = callsTo(url, key);
-  const put = (path: string, body: string) => call(`/v1/workspaces/${path}`, { method: 'PUT', body });
-  expect((await put('victim/files/secret.txt', canary('workspace'))).status).toBeLessThan(300);
-  const victim = await submit({
+  const tenant = async (name: string): Promise<Calls> => {
+    const made = await callsTo(url, key).call('/v1/keys', { json: { name, tenant: name, scopes: ['admin'] } });
+    return callsTo(url, (await made.json()).key);
+  };
+  const [victims, attackers] = [await tenant('victims'), await tenant('attackers')];
+  const put = ({ call }: Calls, path: string, body: string) => call(`/v1/workspaces/${path}`, { method: 'PUT', body });
+  expect((await put(victims, 'victim/files/secret.txt', canary('workspace'))).status).toBeLessThan(300);
+  const victim = await victims.submit({
     prompt: `Keep ${canary('transcript')} to yourself`,
     workspace: 'victim',
     allowedTools: ['Bash'],
     env: { TOKEN: canary('run_environment') },
   });
   await waitUntil('the other run works', () => withArgument(runArguments).length > 0);
-  expect((await put('attacker/files/canary-sweep.pl', await SWEEP())).status).toBeLessThan(300);
+  expect((await put(attackers, 'attacker/files/canary-sweep.pl', await SWEEP())).status).toBeLessThan(300);
   const { port, socket, abstract, pid } = neighbour;
   const pids = [pid, running.child.pid];
   command = ['perl canary-sweep.pl', home.folder, port, socket, abstract, ...pids, '2>/dev/null'].join(' ');
-  const attacker = await run({ prompt: 'I am the attacker', workspace: 'attacker', allowedTools: ['Bash'] });
-  const events = await (await call(`/v1/executions/${attacker.id}/events?limit=1000`)).text();
+  const attacker = await attackers.run({ prompt: 'I am the attacker', workspace: 'attacker', allowedTools: ['Bash'] });
+  const events = await (await attackers.call(`/v1/executions/${attacker.id}/events?limit=1000`)).text();
   const printed = String(JSON.parse(/"tool_result","content":("(?:[^"\\]|\\.)*")/.exec(events)?.[1] ?? '""'));
   expect(printed).toMatch(/end of sweep$/);
-  expect((await get(victim.id)).state).toBe('running');
+  expect((await victims.get(victim.id)).state).toBe('running');
   running.child.kill('SIGINT');
   await running.ended;
   const wrote = existsSync(join(home.folder, 'written'));
