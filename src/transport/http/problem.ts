@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { ERRORS, type ErrorCode, type ErrorData, ServiceError } from '../../protocol/errors.ts';
 import type { Problem } from '../../protocol/problem.ts';
@@ -27,12 +28,28 @@ export async function sendProblem(request: FastifyRequest, reply: FastifyReply, 
   reply.header('x-request-id', request.id);
   if (retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(retryAfterMs / 1000));
   if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer, Basic realm="cc-executor"');
-  // What is left of a body that was refused is not read.
+  await discardRest(request.raw);
   if (!request.raw.complete) reply.header('connection', 'close');
   await reply
     .code(http)
     .type('application/problem+json')
     .send(JSON.stringify(problemOf(error, request.id)));
+}
+
+/** How long what is left of a refused body is read for, in ms. */
+const DISCARD_MS = 2_000;
+
+/**
+ * Reads what is left of a body that was refused, for a while: a connection that is closed under a client which is still
+ * sending takes the answer with it (RFC 9112, section 9.6).
+ */
+async function discardRest(raw: IncomingMessage): Promise<void> {
+  if (raw.complete || raw.destroyed) return;
+  const over = Promise.withResolvers<void>();
+  const timer = setTimeout(over.resolve, DISCARD_MS);
+  raw.once('end', over.resolve).once('close', over.resolve).resume();
+  await over.promise;
+  clearTimeout(timer);
 }
 
 /** The framework quotes what it refuses, however long. */
