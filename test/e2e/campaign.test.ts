@@ -47,9 +47,9 @@ function soundHistory(): History & { stored: [StoredRun & { events: string[] }] 
     submitted: [{ submission, ids: new Set([id]), attempts: 1, refusals: [], sessionId: undefined }],
     followed: [{ id, over: 'sse', events: [...events], reconnects: 0, failure: undefined }],
     stored: [{ execution, events }],
-    journal: [{ runId: id, pid: 10, servicePid: 1, start: 1n, end: 2n, overlaps: [] }],
+    journal: [{ runId: id, pid: 10, servicePid: 7, start: 1n, end: 2n, overlaps: [] }],
     faults: [],
-    nodes: [{ name: 'worker-1', pids: new Set([1]) }],
+    nodes: [{ name: 'worker-1', pids: new Set([7]) }],
   };
 }
 
@@ -110,6 +110,8 @@ test('a lost run needs a fault of its worker, and one of Redis is none', () => {
     kindsIn({ ...history, stored, faults: [{ kind: 'cut', on, from: 0n, until: 1n }] });
   expect(kindsWith('redis')).toEqual(['lost']);
   expect(kindsWith('worker-1')).toEqual([]);
+  const journal = history.journal.map((run) => ({ ...run, servicePid: 1 }));
+  expect(kindsIn({ ...history, stored, journal })).toEqual([]);
 });
 
 interface EchoedLine {
