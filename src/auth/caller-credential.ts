@@ -2,20 +2,19 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { ServiceError } from '../protocol/errors.ts';
 import { payingTenant } from '../protocol/paying-tenant.ts';
 import type { Scope } from '../protocol/scopes.ts';
-import type { KeyStorage } from '../storage/key-storage.ts';
 import type { PayerStorage } from '../storage/payer-storage.ts';
 import { MaxAccount } from './max-account.ts';
 import { PresentedCredential } from './presented-credential.ts';
 import type { Principal } from './principal.ts';
 import { RememberedAnswers } from './remembered-answers.ts';
 
-const SECRET_NAME = 'caller-tenants';
+const SECRET_NAME = 'caller-tenants-secret';
 const SCOPES: readonly Scope[] = ['executions:read', 'executions:write', 'workspaces:read', 'workspaces:write'];
 /** Credentials that are being checked at once; each costs a call of the model API. */
 const MAX_CHECKS = 16;
 
 export interface CallerCredentialsOptions {
-  storage: Pick<PayerStorage, 'keepValue' | 'replaceValue' | 'getValue'> & Pick<KeyStorage, 'keepSecret'>;
+  storage: Pick<PayerStorage, 'keepValue' | 'replaceValue' | 'getValue'>;
   allowMax: boolean;
   /** Asks the model API whether it takes a credential. */
   attempt(credential: PresentedCredential): Promise<{ answer: 'accepted' | 'refused' | 'unknown'; detail: string }>;
@@ -77,7 +76,7 @@ export class CallerCredentials {
 
   /** HMAC-SHA256 of a credential in hex, under the secret of the service; `purpose` keeps one use apart from the other. */
   async fingerprint(purpose: 'tenant' | 'max', credential: string): Promise<string> {
-    this.#secret ??= await this.#options.storage.keepSecret(SECRET_NAME, randomBytes(32).toString('base64url'));
+    this.#secret ??= await this.#options.storage.keepValue(SECRET_NAME, randomBytes(32).toString('base64url'));
     return createHmac('sha256', this.#secret).update(`${purpose}\n${credential}`).digest('hex');
   }
 

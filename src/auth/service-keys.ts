@@ -9,10 +9,9 @@ import type { Principal } from './principal.ts';
 const OPERATOR_KEY_ID = 'CC_API_KEY';
 const ADMIN: readonly Scope[] = ['admin'];
 
-/** A key and the hash by which it was found to open. */
+/** A key that opens the service now. */
 export interface OpenedKey {
   record: Pick<KeyRecord, 'id' | 'tenant' | 'scopes' | 'limits'>;
-  sha256: string;
   /** From when on this secret of it opens nothing, in ms since 1970. */
   endsAt: number | undefined;
 }
@@ -66,18 +65,18 @@ export class ServiceKeys {
     const record = await this.#storage.getKey(id);
     if (record === undefined || record.revokedAt !== null) return undefined;
     const expiresAt = record.expiresAt === null ? undefined : Date.parse(record.expiresAt);
-    if (matches(record.sha256)) return within({ record, sha256: record.sha256, endsAt: expiresAt });
+    if (matches(record.sha256)) return within({ record, endsAt: expiresAt });
     const { former } = record;
     if (former === null || !matches(former.sha256)) return undefined;
     const endsAt = Math.min(Date.parse(former.until), expiresAt ?? Number.POSITIVE_INFINITY);
-    return within({ record, sha256: former.sha256, endsAt });
+    return within({ record, endsAt });
   }
 
   #operatorKey(matches: (hash: string) => boolean): OpenedKey | undefined {
     const hash = this.#operatorHash;
     if (hash === undefined || !matches(hash)) return undefined;
     const record = { id: OPERATOR_KEY_ID, tenant: OPERATOR_TENANT, scopes: ADMIN, limits: null };
-    return { record, sha256: hash, endsAt: undefined };
+    return { record, endsAt: undefined };
   }
 }
 

@@ -6,6 +6,7 @@ import { KeySet } from '../auth/key-set.ts';
 import { ServiceKeys } from '../auth/service-keys.ts';
 import type { Config } from '../config.ts';
 import type { KeyStorage } from '../storage/key-storage.ts';
+import type { PayerStorage } from '../storage/payer-storage.ts';
 
 /**
  * What says who calls, with the keys it goes by.
@@ -13,11 +14,15 @@ import type { KeyStorage } from '../storage/key-storage.ts';
  */
 export async function openCallers(
   config: Pick<Config, 'auth' | 'apiKey'>,
-  { storage, claude, logger }: { storage: KeyStorage; claude?: CallersOptions['claude']; logger: Logger },
+  {
+    storage,
+    claude,
+    logger,
+  }: { storage: KeyStorage & Pick<PayerStorage, 'keepValue'>; claude?: CallersOptions['claude']; logger: Logger },
 ): Promise<{ callers: Callers; keys: ServiceKeys }> {
   const { auth, apiKey: operatorKey } = config;
   const keys = new ServiceKeys({ storage, operatorKey });
-  const jwtSecret = auth.jwtSecret ?? (await storage.keepSecret('jwt', randomBytes(48).toString('base64url')));
+  const jwtSecret = auth.jwtSecret ?? (await storage.keepValue('jwt-secret', randomBytes(48).toString('base64url')));
   const callers = new Callers({
     storage,
     keys,

@@ -58,9 +58,6 @@ export interface KeyStorage {
    */
   denyToken(tenant: string, tokenId: string, until: number): Promise<void>;
   isTokenDenied(tenant: string, tokenId: string): Promise<boolean>;
-
-  /** Keeps a secret under a name if there is none yet; returns the one that is kept, the same for all who share a store. */
-  keepSecret(name: string, secret: string): Promise<string>;
 }
 
 export const MAX_DENIED_TOKENS = 100_000;

@@ -42,7 +42,10 @@ export interface PayerStorage {
   settleSpend(id: string, microUsd: number): Promise<void>;
   readSpend(day: string, counter: string): Promise<SpendTotals>;
 
-  /** Keeps a value under a name if there is none yet; returns the one that is kept. Of several at once, one wins. */
+  /**
+   * Keeps a value or secret under a name if there is none yet; returns the one that is kept, the same for all who share
+   * the store. Of several at once, one wins.
+   */
   keepValue(name: string, value: string): Promise<string>;
   /** Keeps this value in place of any other; `undefined` keeps none. */
   replaceValue(name: string, value: string | undefined): Promise<void>;

@@ -125,12 +125,8 @@ export interface RetentionReport extends Removal {
   cutLogs: string[];
 }
 
-/**
- * Where executions, event logs and sessions are kept. Two adapters pass one conformance suite. Every method is
- * atomic and durable when its promise resolves. All of them throw `ServiceError`:
- * `storage_unavailable` (disk full, read-only, gone), `not_found`, `stale_writer`.
- */
-export interface Storage extends KeyStorage, PayerStorage {
+/** The part of `Storage` about executions, their event logs and sessions, and what is done to them. */
+export interface ExecutionStorage {
   /**
    * Stores a new execution with its first event, and the session it belongs to. With an idempotency key that the
    * tenant has used before, stores nothing and returns the record of that time.
@@ -210,3 +206,10 @@ export interface Storage extends KeyStorage, PayerStorage {
   probe(): Promise<void>;
   close(): Promise<void>;
 }
+
+/**
+ * What the service keeps. Two adapters pass one conformance suite. Every method is atomic and durable when its promise
+ * resolves. All of them throw `ServiceError`: `storage_unavailable` (disk full, read-only, gone), `not_found`,
+ * `stale_writer`.
+ */
+export interface Storage extends ExecutionStorage, KeyStorage, PayerStorage {}

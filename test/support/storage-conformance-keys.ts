@@ -116,13 +116,5 @@ export function describeKeys(adapter: string, open: OpenStorage): void {
       expect(await two.isTokenDenied('other', 'token')).toBe(false);
       expect(await two.isTokenDenied('acme', 'another')).toBe(false);
     });
-
-    test('of several secrets under one name the first is kept, and everyone is told that one', async () => {
-      const [one, two] = [await open(), await open()];
-      const kept = await Promise.all([one.keepSecret('jwt', 'first'), two.keepSecret('jwt', 'second')]);
-      expect(kept[0]).toBe(kept[1]);
-      expect(['first', 'second']).toContain(kept[0]);
-      expect(await one.keepSecret('other', 'third')).toBe('third');
-    });
   });
 }

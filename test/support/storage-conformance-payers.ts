@@ -98,6 +98,7 @@ export function describePayers(adapter: string, prepare: () => Promise<OpenStora
       );
       expect(new Set(kept).size).toBe(1);
       expect(await storage.getValue('pin')).toBe(kept[0]);
+      expect(await storage.keepValue('secret', 'of its own')).toBe('of its own');
       await storage.replaceValue('pin', 'other');
       expect(await storage.keepValue('pin', 'late')).toBe('other');
       await storage.replaceValue('pin', undefined);

@@ -22,8 +22,7 @@
  * | `cce:api-keys` | hash | all other API keys by id |
  * | `cce:key-uses` | hash | the last use of each key |
  * | `cce:denied-tokens:TENANT` | sorted set, until the last ends | tokens that were revoked, by the time of their end, in ms |
- * | `cce:secret:NAME` | string | a secret that all nodes share |
- * | `cce:service-values` | hash | values of the whole service by name |
+ * | `cce:service-values` | hash | values and secrets that all nodes share, by name |
  * | `cce:envelopes` | hash | id of an unfinished execution → its caller's credential, encrypted |
  * | `cce:spend:DAY` | hash, 8 days | `spent NAME` and `reserved NAME` of each counter |
  * | `cce:reservations` | hash | reservations by id, as JSON |
@@ -39,7 +38,8 @@
  * | `cce:instances` | sorted set | instances that were not closed, by the time of their last heartbeat, in ms |
  *
  * The queue of several nodes has keys of its own beside these, below `cce:queue` (src/queue), and the channels
- * `cce:control:INSTANCE` and `cce:answers:INSTANCE`. The channel `cce:bell` carries the id of every execution whose log has grown.
+ * `cce:control:INSTANCE` and `cce:answers:INSTANCE`. The channel `cce:bell` carries the id of every execution whose log
+ * has grown.
  */
 export const KEYS = {
   schema: 'cce:schema',
@@ -122,10 +122,6 @@ export function spendKey(day: string): string {
 
 export function deniedTokensKey(tenant: string): string {
   return `cce:denied-tokens:${scopeOf(tenant)}`;
-}
-
-export function secretKey(name: string): string {
-  return `cce:secret:${name}`;
 }
 
 export function instanceKey(id: string): string {

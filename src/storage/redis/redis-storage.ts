@@ -1,8 +1,6 @@
 import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
-import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
-import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
 import type { Quota } from '../quota.ts';
 import type {
   Append,
@@ -11,6 +9,7 @@ import type {
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
+  ExecutionStorage,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -30,27 +29,14 @@ import { Instances } from './instances.ts';
 import { KEYS } from './keys.ts';
 import { getExecution, listExecutions, listUnfinished, readExecution } from './list-executions.ts';
 import { giveBack, takeOver } from './ownership.ts';
+import { createPayerStorage } from './payer-storage.ts';
 import { countWrongKey, takeBytes } from './quotas.ts';
 import { removeCreated } from './remove-execution.ts';
 import { applyRetention, deleteExecution } from './retention.ts';
 import { checkSchema } from './schema.ts';
 import { checkServer } from './server-check.ts';
-import {
-  addFirstKey,
-  addKey,
-  changeKey,
-  denyToken,
-  getKey,
-  isTokenDenied,
-  keepSecret,
-  listKeys,
-  noteKeyUse,
-  removeKeys,
-  replaceKeys,
-} from './service-keys.ts';
-import { getValue, keepValue, listNotes, publishNote, replaceValue } from './service-values.ts';
+import { createKeyStorage } from './service-keys.ts';
 import { getSession, putSession } from './sessions.ts';
-import { readSpend, reserveSpend, settleSpend } from './spend.ts';
 import { parseRedisUrl, type RedisTarget } from './target.ts';
 
 export interface RedisStorageOptions {
@@ -75,12 +61,13 @@ export async function openRedisStorage(options: RedisStorageOptions): Promise<St
     await checkSchema(commands, target.shown);
   };
   const connection = await RedisConnection.open(target, { log, prepare: (commands) => prepare(commands) });
-  const storage = new RedisStorage(connection, target);
-  prepare = (commands) => storage.settle(commands);
-  return storage;
+  const instances = new Instances(connection);
+  const executions = new RedisExecutionStorage(connection, { target, instances });
+  prepare = (commands) => executions.settle(commands);
+  return Object.assign(executions, createKeyStorage(connection), createPayerStorage(connection, instances));
 }
 
-class RedisStorage implements Storage {
+class RedisExecutionStorage implements ExecutionStorage {
   readonly #connection: RedisConnection;
   readonly #append: Appender;
   readonly #appendAudit: (drafts: readonly AuditDraft[]) => Promise<void>;
@@ -89,12 +76,12 @@ class RedisStorage implements Storage {
   /** What may have been stored although its caller was told that it was not, and how to undo it. */
   readonly #unsettled = new Map<string, (commands: RedisCommands) => Promise<void>>();
 
-  constructor(connection: RedisConnection, target: RedisTarget) {
+  constructor(connection: RedisConnection, parts: { target: RedisTarget; instances: Instances }) {
     this.#connection = connection;
     this.#append = createAppender(connection);
     this.#appendAudit = createAuditAppender(connection);
-    this.#instances = new Instances(connection);
-    this.#bell = new Bell(target);
+    this.#instances = parts.instances;
+    this.#bell = new Bell(parts.target);
   }
 
   /** Comes first on a connection that is back: this process is alive, and what it was told has failed has not happened. */
@@ -178,82 +165,6 @@ class RedisStorage implements Storage {
 
   instanceAlive(instanceId: string): Promise<boolean> {
     return this.#instances.alive(instanceId);
-  }
-
-  addFirstKey(key: BareKey): Promise<boolean> {
-    return addFirstKey(this.#connection, key);
-  }
-
-  replaceKeys(key: BareKey): Promise<void> {
-    return replaceKeys(this.#connection, key);
-  }
-
-  addKey(key: KeyRecord): Promise<void> {
-    return addKey(this.#connection, key);
-  }
-
-  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
-    return changeKey(this.#connection, before, after);
-  }
-
-  getKey(id: string): Promise<KeyRecord | undefined> {
-    return getKey(this.#connection, id);
-  }
-
-  reserveSpend(reservation: SpendReservation): Promise<SpendAnswer> {
-    return reserveSpend(this.#connection, reservation);
-  }
-
-  settleSpend(id: string, microUsd: number): Promise<void> {
-    return settleSpend(this.#connection, id, microUsd);
-  }
-
-  readSpend(day: string, counter: string): Promise<SpendTotals> {
-    return readSpend(this.#connection, day, counter);
-  }
-
-  keepValue(name: string, value: string): Promise<string> {
-    return keepValue(this.#connection, name, value);
-  }
-
-  replaceValue(name: string, value: string | undefined): Promise<void> {
-    return replaceValue(this.#connection, name, value);
-  }
-
-  getValue(name: string): Promise<string | undefined> {
-    return getValue(this.#connection, name);
-  }
-
-  publishNote(note: InstanceNote): Promise<void> {
-    return publishNote(this.#connection, note);
-  }
-
-  listNotes(): Promise<InstanceNote[]> {
-    return listNotes(this.#connection, this.#instances.grace);
-  }
-
-  listKeys(tenant: string | undefined): Promise<UsedKey[]> {
-    return listKeys(this.#connection, tenant);
-  }
-
-  removeKeys(ids: readonly string[]): Promise<void> {
-    return removeKeys(this.#connection, ids);
-  }
-
-  noteKeyUse(id: string, at: string): Promise<void> {
-    return noteKeyUse(this.#connection, id, at);
-  }
-
-  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
-    return denyToken(this.#connection, { tenant, tokenId, until });
-  }
-
-  isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
-    return isTokenDenied(this.#connection, { tenant, tokenId });
-  }
-
-  keepSecret(name: string, secret: string): Promise<string> {
-    return keepSecret(this.#connection, name, secret);
   }
 
   appendAudit(drafts: readonly AuditDraft[]): Promise<void> {

@@ -1,10 +1,10 @@
 import { ServiceError } from '../../protocol/errors.ts';
 import { OPERATOR_TENANT } from '../../protocol/tenant.ts';
 import { bareKeyDocument, keyDocument, readBareKey, readKeyDocument } from '../key-document.ts';
-import { type BareKey, type KeyRecord, MAX_DENIED_TOKENS, type UsedKey } from '../key-storage.ts';
+import { type KeyRecord, type KeyStorage, MAX_DENIED_TOKENS, type UsedKey } from '../key-storage.ts';
 import { tooManyDenied } from '../too-many-denied.ts';
 import type { RedisCommands } from './connection.ts';
-import { deniedTokensKey, KEYS, secretKey } from './keys.ts';
+import { deniedTokensKey, KEYS } from './keys.ts';
 import { defineScript, textsOf } from './script.ts';
 
 /** `KEYS[1]` has the keys of which no more is kept than every layout knows; all others are in `KEYS[2]`. */
@@ -50,7 +50,10 @@ return { 'kept' }
 `,
 );
 
-/** `ARGV`: id, after, hash and revocation before, before as a bare key. What stands there as after was stored by this very call. */
+/**
+ * `ARGV`: id, after, hash and revocation before, before as a bare key. What stands there as after was stored by this very
+ * call.
+ */
 const CHANGE = defineScript(
   'write',
   `
@@ -121,72 +124,66 @@ return { 'kept' }
 `,
 );
 
-export async function addFirstKey(commands: RedisCommands, key: BareKey): Promise<boolean> {
-  const [outcome] = textsOf(await commands.evaluate(ADD_FIRST, BOTH, [key.id, bareKeyDocument(key)]));
-  return outcome === 'kept';
-}
+/** The service API keys, and the tokens that open nothing any more. */
+export function createKeyStorage(commands: RedisCommands): KeyStorage {
+  return {
+    async addFirstKey(key): Promise<boolean> {
+      const [outcome] = textsOf(await commands.evaluate(ADD_FIRST, BOTH, [key.id, bareKeyDocument(key)]));
+      return outcome === 'kept';
+    },
 
-export async function replaceKeys(commands: RedisCommands, key: BareKey): Promise<void> {
-  await commands.evaluate(REPLACE, ALL, [key.id, bareKeyDocument(key), OPERATOR_TENANT]);
-}
+    async replaceKeys(key): Promise<void> {
+      await commands.evaluate(REPLACE, ALL, [key.id, bareKeyDocument(key), OPERATOR_TENANT]);
+    },
 
-export async function addKey(commands: RedisCommands, key: KeyRecord): Promise<void> {
-  const [outcome] = textsOf(await commands.evaluate(ADD, BOTH, [key.id, keyDocument(key)]));
-  if (outcome !== 'kept') throw new ServiceError('conflict', `There is a key ${key.id} already.`);
-}
+    async addKey(key): Promise<void> {
+      const [outcome] = textsOf(await commands.evaluate(ADD, BOTH, [key.id, keyDocument(key)]));
+      if (outcome !== 'kept') throw new ServiceError('conflict', `There is a key ${key.id} already.`);
+    },
 
-export async function changeKey(commands: RedisCommands, before: KeyRecord, after: KeyRecord): Promise<boolean> {
-  const { id, sha256, revokedAt } = before;
-  const args = [id, keyDocument(after), sha256, revokedAt ?? '', bareKeyDocument(before)];
-  return textsOf(await commands.evaluate(CHANGE, BOTH, args))[0] === 'kept';
-}
+    async changeKey(before, after): Promise<boolean> {
+      const { id, sha256, revokedAt } = before;
+      const args = [id, keyDocument(after), sha256, revokedAt ?? '', bareKeyDocument(before)];
+      return textsOf(await commands.evaluate(CHANGE, BOTH, args))[0] === 'kept';
+    },
 
-export async function getKey(commands: RedisCommands, id: string): Promise<KeyRecord | undefined> {
-  const [kind, document] = textsOf(await commands.evaluate(GET, BOTH, [id]));
-  return document === undefined ? undefined : readKey(kind, document);
-}
+    async getKey(id): Promise<KeyRecord | undefined> {
+      const [kind, document] = textsOf(await commands.evaluate(GET, BOTH, [id]));
+      return document === undefined ? undefined : readKey(kind, document);
+    },
 
-export async function listKeys(commands: RedisCommands, tenant: string | undefined): Promise<UsedKey[]> {
-  const values = textsOf(await commands.evaluate(LIST, ALL, [], { replyBytes: LIST_BYTES }));
-  const found: UsedKey[] = [];
-  for (let at = 0; at < values.length; at += 3) {
-    const [kind, document = '', used = ''] = values.slice(at, at + 3);
-    const key = readKey(kind, document);
-    if (key === undefined || (tenant !== undefined && key.tenant !== tenant)) continue;
-    found.push({ ...key, lastUsedAt: used === '' ? null : used });
-  }
-  return found.sort((left, right) => (ageOf(left) < ageOf(right) ? -1 : 1));
-}
+    async listKeys(tenant): Promise<UsedKey[]> {
+      const values = textsOf(await commands.evaluate(LIST, ALL, [], { replyBytes: LIST_BYTES }));
+      const found: UsedKey[] = [];
+      for (let at = 0; at < values.length; at += 3) {
+        const [kind, document = '', used = ''] = values.slice(at, at + 3);
+        const key = readKey(kind, document);
+        if (key === undefined || (tenant !== undefined && key.tenant !== tenant)) continue;
+        found.push({ ...key, lastUsedAt: used === '' ? null : used });
+      }
+      return found.sort((left, right) => (ageOf(left) < ageOf(right) ? -1 : 1));
+    },
 
-export async function removeKeys(commands: RedisCommands, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await Promise.all(ALL.map((key) => commands.call('HDEL', [key, ...ids])));
-}
+    async removeKeys(ids): Promise<void> {
+      if (ids.length === 0) return;
+      await Promise.all(ALL.map((key) => commands.call('HDEL', [key, ...ids])));
+    },
 
-export async function noteKeyUse(commands: RedisCommands, id: string, at: string): Promise<void> {
-  await commands.evaluate(NOTE_USE, [KEYS.keyUses], [id, at]);
-}
+    async noteKeyUse(id, at): Promise<void> {
+      await commands.evaluate(NOTE_USE, [KEYS.keyUses], [id, at]);
+    },
 
-export async function denyToken(
-  commands: RedisCommands,
-  { tenant, tokenId, until }: { tenant: string; tokenId: string; until: number },
-): Promise<void> {
-  const args = [tokenId, until, Date.now(), MAX_DENIED_TOKENS];
-  const [outcome] = textsOf(await commands.evaluate(DENY, [deniedTokensKey(tenant)], args));
-  if (outcome === 'full') throw tooManyDenied();
-}
+    async denyToken(tenant, tokenId, until): Promise<void> {
+      const args = [tokenId, until, Date.now(), MAX_DENIED_TOKENS];
+      const [outcome] = textsOf(await commands.evaluate(DENY, [deniedTokensKey(tenant)], args));
+      if (outcome === 'full') throw tooManyDenied();
+    },
 
-export async function isTokenDenied(
-  commands: RedisCommands,
-  { tenant, tokenId }: { tenant: string; tokenId: string },
-): Promise<boolean> {
-  const until = await commands.call('ZSCORE', [deniedTokensKey(tenant), tokenId]);
-  return until !== null && Number(until) >= Date.now();
-}
-
-export async function keepSecret(commands: RedisCommands, name: string, secret: string): Promise<string> {
-  await commands.call('SET', [secretKey(name), secret, 'NX']);
-  return String(await commands.call('GET', [secretKey(name)]));
+    async isTokenDenied(tenant, tokenId): Promise<boolean> {
+      const until = await commands.call('ZSCORE', [deniedTokensKey(tenant), tokenId]);
+      return until !== null && Number(until) >= Date.now();
+    },
+  };
 }
 
 function readKey(kind: string | undefined, document: string): KeyRecord | undefined {

@@ -38,7 +38,6 @@ export function passedThrough(storage: Storage): Storage {
     noteKeyUse: storage.noteKeyUse.bind(storage),
     denyToken: storage.denyToken.bind(storage),
     isTokenDenied: storage.isTokenDenied.bind(storage),
-    keepSecret: storage.keepSecret.bind(storage),
     appendAudit: storage.appendAudit.bind(storage),
     readAudit: storage.readAudit.bind(storage),
     takeBytes: storage.takeBytes.bind(storage),

@@ -1,7 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { CHAIN_START } from '../../protocol/audit.ts';
 import { ServiceError } from '../../protocol/errors.ts';
-import { PAYER_SCHEMA } from './payer-schema.ts';
 import { integer } from './rows.ts';
 
 /**
@@ -80,24 +79,44 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX sessions_by_directory ON sessions (directory);
   CREATE TABLE keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
   `,
-  // Keys that layout 2 would take for unlimited ones stand where it does not look.
+  // Layout 2 can go on with this one: what it would take for an unlimited key stands where it does not look.
   `
   CREATE TABLE api_keys (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, created_at TEXT NOT NULL, document TEXT NOT NULL) STRICT;
   CREATE TABLE key_uses (id TEXT PRIMARY KEY, last_used_at TEXT NOT NULL) STRICT;
   CREATE TABLE denied_tokens (tenant TEXT NOT NULL, token_id TEXT NOT NULL, until INTEGER NOT NULL,
     PRIMARY KEY (tenant, token_id)) STRICT, WITHOUT ROWID;
   CREATE INDEX denied_tokens_by_end ON denied_tokens (until);
-  CREATE TABLE secrets (name TEXT PRIMARY KEY, secret TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
-  INSERT OR REPLACE INTO layout VALUES (1, 2);
-  `,
-  PAYER_SCHEMA,
-  `
+
+  ALTER TABLE executions ADD COLUMN key_id TEXT;
+  ALTER TABLE executions ADD COLUMN envelope TEXT;
+  CREATE INDEX executions_with_envelope ON executions (log) WHERE envelope IS NOT NULL;
   CREATE INDEX executions_unfinished_by_key ON executions (tenant, key_id) WHERE state <> 'finished';
+
+  CREATE TABLE spend_counters (
+    day TEXT NOT NULL,
+    name TEXT NOT NULL,
+    spent INTEGER NOT NULL,
+    reserved INTEGER NOT NULL,
+    PRIMARY KEY (day, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE spend_reservations (
+    id TEXT PRIMARY KEY,
+    day TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    counters TEXT NOT NULL,
+    due INTEGER
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX spend_reservations_by_due ON spend_reservations (due) WHERE due IS NOT NULL;
+  CREATE INDEX spend_reservations_by_day ON spend_reservations (day);
+
   CREATE TABLE starts (owner TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL,
     PRIMARY KEY (owner, at, id)) STRICT, WITHOUT ROWID;
   CREATE TABLE taken_bytes (owner TEXT NOT NULL, day TEXT NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (owner, day)) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE service_values (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE instance_notes (instance_id TEXT PRIMARY KEY, note TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
   CREATE TABLE audit (seq INTEGER PRIMARY KEY, time TEXT NOT NULL, bytes TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
   CREATE TABLE audit_cut (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;
   INSERT INTO audit_cut VALUES (1, 0, '${CHAIN_START.hash}');
@@ -110,7 +129,9 @@ const MIGRATIONS: readonly string[] = [
     BEGIN SELECT RAISE(ABORT, 'the audit log is cut by retention alone'); END;
   CREATE TRIGGER audit_cut_grows BEFORE UPDATE ON audit_cut WHEN NEW.seq < OLD.seq
     BEGIN SELECT RAISE(ABORT, 'the audit log is cut from its front'); END;
-  UPDATE layout SET readable_from = 3;
+
+  CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), readable_from INTEGER NOT NULL) STRICT;
+  INSERT OR REPLACE INTO layout VALUES (1, 2);
   `,
 ];
 

@@ -3,8 +3,6 @@ import type { AuditDraft, AuditSlice } from '../../protocol/audit.ts';
 import { ServiceError } from '../../protocol/errors.ts';
 import type { StoredEvent } from '../../protocol/events.ts';
 import type { Execution } from '../../protocol/execution.ts';
-import type { BareKey, KeyRecord, UsedKey } from '../key-storage.ts';
-import type { InstanceNote, SpendAnswer, SpendReservation, SpendTotals } from '../payer-storage.ts';
 import type { Quota } from '../quota.ts';
 import type {
   Append,
@@ -13,6 +11,7 @@ import type {
   EventPage,
   ExecutionFilter,
   ExecutionRecord,
+  ExecutionStorage,
   Removal,
   RetentionLimits,
   RetentionReport,
@@ -28,15 +27,14 @@ import { instancesFolder, openStore, storeFile } from './data-folder.ts';
 import { createEventTable, type EventTable } from './events.ts';
 import { createExecutionTable, type ExecutionTable } from './executions.ts';
 import { Instances } from './instances.ts';
-import { createKeyTable, type KeyTable } from './keys.ts';
+import { createKeyStorage } from './key-storage.ts';
+import { createPayerStorage } from './payer-storage.ts';
 import { createQuotaTable, type QuotaTable } from './quotas.ts';
 import { createReserve, type Reserve } from './reserve.ts';
 import { createRetention, type Retention } from './retention.ts';
-import { createSecretTable, type SecretTable } from './secrets.ts';
-import { createServiceValueTable, type ServiceValueTable } from './service-values.ts';
 import { createSessionTable, type SessionTable } from './sessions.ts';
-import { createSpendTable, type SpendTable } from './spend.ts';
-import { translateError, translateOpenError } from './translate-error.ts';
+import { createStoreAccess, type StoreAccess } from './store-access.ts';
+import { translateOpenError } from './translate-error.ts';
 
 /**
  * Opens the embedded store `<dataDirectory>/store.sqlite`, and makes it when there is none. Several processes may
@@ -46,51 +44,58 @@ import { translateError, translateOpenError } from './translate-error.ts';
 export async function openSqliteStorage(options: { dataDirectory: string }): Promise<Storage> {
   const db = await openStore(options.dataDirectory);
   try {
+    const file = storeFile(options.dataDirectory);
     const reserve = createReserve(options.dataDirectory);
     reserve.hold();
-    return new SqliteStorage(db, { dataDirectory: options.dataDirectory, reserve });
+    const queue = new CommitQueue(db, { file, reserve });
+    const access = createStoreAccess(db, { file, queue });
+    const instances = new Instances(instancesFolder(options.dataDirectory));
+    const executions = new SqliteExecutionStorage(db, { file, reserve, queue, access, instances });
+    return Object.assign(executions, createKeyStorage(db, access), createPayerStorage(db, access, instances));
   } catch (error) {
     db.close();
     throw translateOpenError(error, storeFile(options.dataDirectory));
   }
 }
 
-class SqliteStorage implements Storage {
+interface StoreParts {
+  file: string;
+  reserve: Reserve;
+  queue: CommitQueue;
+  access: StoreAccess;
+  instances: Instances;
+}
+
+class SqliteExecutionStorage implements ExecutionStorage {
   readonly #db: DatabaseSync;
   readonly #file: string;
   readonly #reserve: Reserve;
   readonly #queue: CommitQueue;
+  readonly #access: StoreAccess;
   readonly #events: EventTable;
   readonly #executions: ExecutionTable;
   readonly #sessions: SessionTable;
   readonly #claims: ClaimTable;
-  readonly #keys: KeyTable;
-  readonly #secrets: SecretTable;
-  readonly #spend: SpendTable;
-  readonly #values: ServiceValueTable;
   readonly #quotas: QuotaTable;
   readonly #audit: AuditTable;
   readonly #retention: Retention;
   readonly #instances: Instances;
   readonly #countProbe: StatementSync;
 
-  constructor(db: DatabaseSync, options: { dataDirectory: string; reserve: Reserve }) {
+  constructor(db: DatabaseSync, { file, reserve, queue, access, instances }: StoreParts) {
     this.#db = db;
-    this.#file = storeFile(options.dataDirectory);
-    this.#reserve = options.reserve;
-    this.#queue = new CommitQueue(db, { file: this.#file, reserve: options.reserve });
-    this.#instances = new Instances(instancesFolder(options.dataDirectory));
+    this.#file = file;
+    this.#reserve = reserve;
+    this.#queue = queue;
+    this.#access = access;
+    this.#instances = instances;
     this.#events = createEventTable(db);
     this.#executions = createExecutionTable(db, this.#events);
     this.#sessions = createSessionTable(db);
-    this.#claims = createClaimTable(db, (instanceId) => this.#instances.alive(instanceId));
-    this.#keys = createKeyTable(db);
-    this.#secrets = createSecretTable(db);
-    this.#spend = createSpendTable(db);
-    this.#values = createServiceValueTable(db);
+    this.#claims = createClaimTable(db, (instanceId) => instances.alive(instanceId));
     this.#quotas = createQuotaTable(db);
     this.#audit = createAuditTable(db);
-    this.#retention = createRetention(db, { queue: this.#queue, events: this.#events, sessions: this.#sessions });
+    this.#retention = createRetention(db, { queue, events: this.#events, sessions: this.#sessions });
     this.#countProbe = db.prepare('UPDATE probe SET writes = writes + 1 WHERE id = 1');
   }
 
@@ -100,7 +105,7 @@ class SqliteStorage implements Storage {
     { session, quotas = [], audit }: CreatedWith = {},
   ): Promise<Creation> {
     const { id, createdAt } = record.execution;
-    return this.#queue.submit(() => {
+    return this.#access.write(() => {
       const outcome = this.#executions.create(record, first, () => {
         if (quotas.length === 0) return;
         const bytes = Buffer.byteLength(JSON.stringify(record.request));
@@ -113,29 +118,29 @@ class SqliteStorage implements Storage {
     });
   }
 
-  async getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined> {
-    return this.#read(() => this.#executions.get(tenant, id));
+  getExecution(tenant: Tenant, id: string): Promise<ExecutionRecord | undefined> {
+    return this.#access.read(() => this.#executions.get(tenant, id));
   }
 
-  async readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined> {
-    return this.#read(() => this.#executions.read(tenant, id));
+  readExecution(tenant: Tenant, id: string): Promise<{ state: Execution['state']; json: string } | undefined> {
+    return this.#access.read(() => this.#executions.read(tenant, id));
   }
 
-  async findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined> {
-    return this.#read(() => this.#executions.findByKey(tenant, key));
+  findByKey(tenant: Tenant, key: string): Promise<ExecutionRecord | undefined> {
+    return this.#access.read(() => this.#executions.findByKey(tenant, key));
   }
 
-  async listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {
-    return this.#read(() => this.#executions.list(filter));
+  listExecutions(filter: ExecutionFilter): Promise<{ executions: Execution[]; nextCursor: string | null }> {
+    return this.#access.read(() => this.#executions.list(filter));
   }
 
-  async listUnfinished(): Promise<UnfinishedExecution[]> {
-    return this.#read(() => this.#executions.listUnfinished());
+  listUnfinished(): Promise<UnfinishedExecution[]> {
+    return this.#access.read(() => this.#executions.listUnfinished());
   }
 
   append(append: Append): Promise<void> {
     const finishes = append.events.some((event) => event.type === 'execution.finished');
-    return this.#queue.submit(() => this.#append(append, finishes), { mayUseReserve: finishes });
+    return this.#access.write(() => this.#append(append, finishes), { mayUseReserve: finishes });
   }
 
   updateExecution(id: string, fence: number, execution: Execution): Promise<void> {
@@ -143,139 +148,63 @@ class SqliteStorage implements Storage {
   }
 
   takeOver(id: string, fence: number, instanceId: string): Promise<ExecutionRecord | undefined> {
-    return this.#queue.submit(() => this.#executions.takeOver(id, fence, instanceId));
+    return this.#access.write(() => this.#executions.takeOver(id, fence, instanceId));
   }
 
-  async readEvents(id: string, options: { after: number; limit: number; maxBytes: number }): Promise<EventPage> {
-    return this.#read(() => this.#events.page(id, options));
+  readEvents(id: string, options: { after: number; limit: number; maxBytes: number }): Promise<EventPage> {
+    return this.#access.read(() => this.#events.page(id, options));
   }
 
-  async deleteExecution(tenant: Tenant, id: string): Promise<Removal> {
-    return this.#read(() => this.#retention.deleteExecution(tenant, id));
+  deleteExecution(tenant: Tenant, id: string): Promise<Removal> {
+    return this.#access.read(() => this.#retention.deleteExecution(tenant, id));
   }
 
   putSession(session: SessionRecord): Promise<void> {
-    return this.#queue.submit(() => this.#sessions.put(session));
+    return this.#access.write(() => this.#sessions.put(session));
   }
 
-  async getSession(tenant: Tenant, id: string): Promise<SessionRecord | undefined> {
-    return this.#read(() => this.#sessions.get(tenant, id));
+  getSession(tenant: Tenant, id: string): Promise<SessionRecord | undefined> {
+    return this.#access.read(() => this.#sessions.get(tenant, id));
   }
 
   claim(keys: readonly string[], holder: { executionId: string; instanceId: string }): Promise<string | undefined> {
-    return this.#queue.submit(() => this.#claims.take(keys, holder));
+    return this.#access.write(() => this.#claims.take(keys, holder));
   }
 
   releaseClaims(executionId: string): Promise<void> {
-    return this.#queue.submit(() => this.#claims.release(executionId));
+    return this.#access.write(() => this.#claims.release(executionId));
   }
 
-  async registerInstance(instanceId: string): Promise<void> {
-    this.#read(() => this.#instances.register(instanceId));
+  registerInstance(instanceId: string): Promise<void> {
+    return this.#access.read(() => this.#instances.register(instanceId));
   }
 
-  async instanceAlive(instanceId: string): Promise<boolean> {
-    return this.#read(() => this.#instances.alive(instanceId));
-  }
-
-  addFirstKey(key: BareKey): Promise<boolean> {
-    return this.#queue.submit(() => this.#keys.addFirst(key));
-  }
-
-  replaceKeys(key: BareKey): Promise<void> {
-    return this.#queue.submit(() => this.#keys.replaceAll(key));
-  }
-
-  addKey(key: KeyRecord): Promise<void> {
-    return this.#queue.submit(() => this.#keys.add(key));
-  }
-
-  changeKey(before: KeyRecord, after: KeyRecord): Promise<boolean> {
-    return this.#queue.submit(() => this.#keys.change(before, after));
-  }
-
-  async getKey(id: string): Promise<KeyRecord | undefined> {
-    return this.#read(() => this.#keys.get(id));
-  }
-
-  reserveSpend(reservation: SpendReservation): Promise<SpendAnswer> {
-    return this.#queue.submit(() => this.#spend.reserve(reservation));
-  }
-
-  settleSpend(id: string, microUsd: number): Promise<void> {
-    return this.#queue.submit(() => this.#spend.settle(id, microUsd));
-  }
-
-  async readSpend(day: string, counter: string): Promise<SpendTotals> {
-    return this.#read(() => this.#spend.read(day, counter));
-  }
-
-  keepValue(name: string, value: string): Promise<string> {
-    return this.#queue.submit(() => this.#values.keep(name, value));
-  }
-
-  replaceValue(name: string, value: string | undefined): Promise<void> {
-    return this.#queue.submit(() => this.#values.replace(name, value));
-  }
-
-  async getValue(name: string): Promise<string | undefined> {
-    return this.#read(() => this.#values.get(name));
-  }
-
-  publishNote(note: InstanceNote): Promise<void> {
-    return this.#queue.submit(() => this.#values.publish(note));
-  }
-
-  listNotes(): Promise<InstanceNote[]> {
-    return this.#queue.submit(() => this.#values.notes((instanceId) => this.#instances.alive(instanceId)));
-  }
-
-  async listKeys(tenant: string | undefined): Promise<UsedKey[]> {
-    return this.#read(() => this.#keys.list(tenant));
-  }
-
-  removeKeys(ids: readonly string[]): Promise<void> {
-    return this.#queue.submit(() => this.#keys.remove(ids));
-  }
-
-  noteKeyUse(id: string, at: string): Promise<void> {
-    return this.#queue.submit(() => this.#keys.noteUse(id, at));
-  }
-
-  denyToken(tenant: Tenant, tokenId: string, until: number): Promise<void> {
-    return this.#queue.submit(() => this.#secrets.deny(tenant, tokenId, until));
-  }
-
-  async isTokenDenied(tenant: Tenant, tokenId: string): Promise<boolean> {
-    return this.#read(() => this.#secrets.isDenied(tenant, tokenId));
-  }
-
-  keepSecret(name: string, secret: string): Promise<string> {
-    return this.#queue.submit(() => this.#secrets.keep(name, secret));
+  instanceAlive(instanceId: string): Promise<boolean> {
+    return this.#access.read(() => this.#instances.alive(instanceId));
   }
 
   appendAudit(drafts: readonly AuditDraft[]): Promise<void> {
-    return this.#queue.submit(() => this.#audit.append(drafts));
+    return this.#access.write(() => this.#audit.append(drafts));
   }
 
-  async readAudit(options: { after: number; limit: number }): Promise<AuditSlice> {
-    return this.#read(() => this.#audit.read(options));
+  readAudit(options: { after: number; limit: number }): Promise<AuditSlice> {
+    return this.#access.read(() => this.#audit.read(options));
   }
 
   takeBytes(quotas: readonly Quota[], bytes: number): Promise<void> {
-    return this.#queue.submit(() => this.#quotas.takeBytes(quotas, { bytes, at: Date.now() }));
+    return this.#access.write(() => this.#quotas.takeBytes(quotas, { bytes, at: Date.now() }));
   }
 
   async applyRetention(limits: RetentionLimits): Promise<RetentionReport> {
-    await this.#queue.submit(() => this.#quotas.prune(Date.now()));
+    await this.#access.write(() => this.#quotas.prune(Date.now()));
     const { auditBefore } = limits;
-    if (auditBefore !== undefined) while (await this.#queue.submit(() => this.#audit.cut(auditBefore)));
-    return this.#read(() => this.#retention.apply(limits));
+    if (auditBefore !== undefined) while (await this.#access.write(() => this.#audit.cut(auditBefore)));
+    return this.#access.read(() => this.#retention.apply(limits));
   }
 
   async probe(): Promise<void> {
-    await this.#queue.submit(() => this.#countProbe.run());
-    if (!this.#read(() => this.#reserve.hold())) {
+    await this.#access.write(() => this.#countProbe.run());
+    if (!(await this.#access.read(() => this.#reserve.hold()))) {
       const message = `The disk of ${this.#file} is full: there is no room for the 1 MiB that is held back for the end of runs. Free disk space.`;
       throw new ServiceError('storage_unavailable', message);
     }
@@ -300,17 +229,6 @@ class SqliteStorage implements Storage {
     }
     if (execution !== undefined) {
       this.#executions.setDocument(log, execution);
-    }
-  }
-
-  #read<T>(read: () => T): T {
-    if (!this.#db.isOpen) {
-      throw new ServiceError('storage_unavailable', `The store ${this.#file} is closed.`);
-    }
-    try {
-      return read();
-    } catch (error) {
-      throw translateError(error, this.#file);
     }
   }
 }
