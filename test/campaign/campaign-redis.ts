@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { REDIS_LISTENS, redisArguments } from '../support/redis-arguments.ts';
 
 /** A real redis-server that keeps what it has acknowledged, on a socket that only the proxies know. */
 export interface CampaignRedis {
@@ -13,30 +14,11 @@ export interface CampaignRedis {
 }
 
 const START_LIMIT_MS = 20_000;
-/** It comes after the socket is open. */
-const LISTENING = /Server initialized|ready to accept connections/;
-
 export async function campaignRedis(parent: string): Promise<CampaignRedis> {
   const folder = join(parent, 'redis');
   await mkdir(folder);
   const socket = join(folder, 'r.sock');
-  const args = [
-    ...[
-      '--port',
-      '0',
-      '--unixsocket',
-      socket,
-      '--dir',
-      folder,
-      '--save',
-      '',
-      '--appendonly',
-      'yes',
-      '--appendfsync',
-      'always',
-    ],
-    ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no'],
-  ];
+  const args = redisArguments(folder, socket);
   let child: ChildProcess | undefined;
   return {
     socket,
@@ -51,7 +33,7 @@ export async function campaignRedis(parent: string): Promise<CampaignRedis> {
       started.once('error', (error) => listening.reject(error));
       started.stdout.setEncoding('utf8').on('data', (text: string) => {
         said = `${said}${text}`.slice(-10_000);
-        if (LISTENING.test(said)) listening.resolve();
+        if (REDIS_LISTENS.test(said)) listening.resolve();
       });
       try {
         await listening.promise;

@@ -1,12 +1,11 @@
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { ExecutionEvent } from '../../src/protocol/events.ts';
 import type { StepInput } from '../../src/scripted-model/steps.ts';
 import { has } from '../support/capabilities.ts';
+import { website } from '../support/egress.ts';
 import { executor } from '../support/executor.ts';
 import { waitUntil } from '../support/processes.ts';
 import { testServer } from '../support/server.ts';
@@ -14,19 +13,9 @@ import { testServer } from '../support/server.ts';
 /** Not among the hosts that are reached without a proxy, and yet on this machine. */
 const OUTSIDE = '127.0.0.2';
 
-async function website(): Promise<string> {
-  const server = createServer((_request, response) => response.end('hello from outside\n'));
-  server.listen(0, OUTSIDE);
-  await once(server, 'listening');
-  onTestFinished(async () => {
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the website has no port');
-  return `${OUTSIDE}:${address.port}`;
+async function outsideSite(): Promise<string> {
+  const { port } = await website({ host: OUTSIDE, answer: 'hello from outside\n' });
+  return `${OUTSIDE}:${port}`;
 }
 
 const bash = (command: string): StepInput => ({ kind: 'tool_use', tools: [{ name: 'Bash', input: { command } }] });
@@ -45,7 +34,7 @@ const LEVELS = [
 test.each(LEVELS)(
   'at %s a run reaches the hosts of its list, by the programs that heed a proxy, and its log says what it was refused',
   async (level) => {
-    const site = await website();
+    const site = await outsideSite();
     const node = `const r = await fetch('http://${site}/'); process.stdout.write('node ' + await r.text())`;
     const commands = [
       `curl -sS http://${site}/ >>out`,
@@ -112,7 +101,7 @@ test('a service opens nothing unless told, and Claude Code itself asks for no ho
 });
 
 test('a process that waited reaches what its run may, and nothing before', async () => {
-  const site = await website();
+  const site = await outsideSite();
   const reached: StepInput[] = [bash(`curl -sS http://${site}/ >code`), done];
   const { service, run, folder } = await executor({
     script: [done, ...reached],

@@ -87,8 +87,8 @@ export interface Website {
   server: Server;
 }
 
-/** A web server of the running test on 127.0.0.1 that answers `hello`. */
-export async function website(): Promise<Website> {
+/** A web server of the running test. */
+export async function website({ host = '127.0.0.1', answer = 'hello' } = {}): Promise<Website> {
   const requests: Website['requests'] = [];
   const server = createServer((request: IncomingMessage, response) => {
     let body = '';
@@ -97,10 +97,10 @@ export async function website(): Promise<Website> {
     });
     request.on('end', () => {
       requests.push({ line: `${request.method} ${request.url}`, headers: request.rawHeaders, body });
-      response.end('hello');
+      response.end(answer);
     });
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   onTestFinished(async () => {
     const closed = once(server, 'close');

@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest';
 import { openRedisStorage, type RedisStorageOptions } from '../../src/storage/redis/redis-storage.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { waitUntil } from './processes.ts';
+import { REDIS_LISTENS, redisArguments } from './redis-arguments.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export interface RedisServer {
@@ -21,30 +22,11 @@ export interface RedisServer {
   command(name: string, ...args: (string | number)[]): Promise<unknown>;
 }
 
-/** Both come after the socket is open. */
-const LISTENING = /Server initialized|ready to accept connections/;
-
 /** A server of the running test on a socket in a folder of its own; later arguments win over the ones given here. */
 export async function redisServer(...args: string[]): Promise<RedisServer> {
   const folder = await temporaryFolder();
   const socket = join(folder, 'r.sock');
-  const all = [
-    ...[
-      '--port',
-      '0',
-      '--unixsocket',
-      socket,
-      '--dir',
-      folder,
-      '--save',
-      '',
-      '--appendonly',
-      'yes',
-      '--appendfsync',
-      'always',
-    ],
-    ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no', ...args],
-  ];
+  const all = [...redisArguments(folder, socket), ...args];
   let child: ChildProcess;
   const start = async (...more: string[]): Promise<void> => {
     child = spawn('redis-server', [...all, ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -52,7 +34,7 @@ export async function redisServer(...args: string[]): Promise<RedisServer> {
     child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
       output = (output + chunk).slice(-10_000);
     });
-    await waitUntil('redis-server to listen', () => LISTENING.test(output) || child.exitCode !== null);
+    await waitUntil('redis-server to listen', () => REDIS_LISTENS.test(output) || child.exitCode !== null);
     if (child.exitCode !== null) throw new Error(`redis-server ended: ${output}`);
   };
   const kill = async (): Promise<void> => {
