@@ -9,6 +9,7 @@ import { startModelGateway } from './model-gateway/model-gateway.ts';
 import { OperatorCredential } from './model-gateway/operator-credential.ts';
 import { tryCredential } from './model-gateway/try-credential.ts';
 import type { NodeCredential } from './protocol/credential-status.ts';
+import { isAway } from './storage/spool/store-away.ts';
 import type { Storage } from './storage/storage.ts';
 
 /** How often a node says again how its credential is, should the store have lost it. */
@@ -34,7 +35,7 @@ interface Parts {
 
 /** Who pays for model calls: the gateway, the operator's credential, limits of spend, and envelopes of callers' credentials. */
 export async function openPaying(config: Config, { found, storage, instanceId, logger }: Parts): Promise<Paying> {
-  const announce = (): Promise<void> => publishStatus(config, { operator, storage, instanceId });
+  const announce = (): Promise<void> => publishStatus(config, { operator, storage, instanceId, logger });
   const publish = (): void => void announce();
   const operator = new OperatorCredential({
     found,
@@ -84,11 +85,15 @@ async function openEnvelopes(config: Config): Promise<CredentialEnvelopes | unde
 /** Tells the other nodes how the credential is here; an outage is told by others, and it is said again. */
 async function publishStatus(
   { role }: Config,
-  { operator, storage, instanceId }: { operator: OperatorCredential; storage: Storage; instanceId: string },
+  { operator, storage, instanceId, logger }: Omit<Parts, 'found'> & { operator: OperatorCredential },
 ): Promise<void> {
   if (role === 'api') return;
   const note: NodeCredential = { instanceId, role, at: new Date().toISOString(), credential: operator.status() };
-  await storage.publishNote({ instanceId, note: JSON.stringify(note) }).catch(() => {});
+  try {
+    await storage.publishNote({ instanceId, note: JSON.stringify(note) });
+  } catch (error) {
+    if (!isAway(error)) logger.error({ err: error }, 'the state of the Claude credential was not told to other nodes');
+  }
 }
 
 /** Asks again after 5 s; what fails is not remembered. */

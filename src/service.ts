@@ -51,8 +51,8 @@ export interface Service extends AsyncDisposable {
   };
   /**
    * Takes over what dead services left, now and from now on, takes executions from the shared queue, and keeps the store
-   * within its limits: the end of a start, which would end them if it failed. Executions that a dead service had accepted but not started are run here
-   * when `adoptQueued`; else they stay queued.
+   * within its limits: the end of a start, which would end them if it failed. Executions that a dead service had accepted
+   * but not started are run here when `adoptQueued`; else they stay queued.
    */
   begin(options: { adoptQueued: boolean }): Promise<void>;
   /** A client of this service for a caller on this machine who works in `directory`, or in fresh workspaces. */
@@ -109,8 +109,8 @@ export async function createService(config: Config, { logger }: ServiceOptions):
       onControl: (request) => executions.controlHere(request),
     });
     opened.push(() => dispatch.close());
-    const { dispatcher, control } = dispatch;
-    const executions: Executions = new Executions(context, { runs, dispatcher, control });
+    const { dispatcher, control: remote } = dispatch;
+    const executions: Executions = new Executions(context, { runs, dispatcher, remote });
     opened.push(() => executions.close({ force: true, keepWaiting: true }));
     const closing = new AbortController();
     const { signal } = closing;

@@ -1,3 +1,4 @@
+import type { Execution } from '../protocol/execution.ts';
 import type { ExecutionRecord } from '../storage/storage.ts';
 import type { Spare } from './warm-spare.ts';
 
@@ -31,4 +32,13 @@ export interface Dispatcher {
  */
 export function claimKeys({ directory, execution: { sessionId } }: ExecutionRecord): string[] {
   return [`workspace:${directory}`, ...(sessionId === null ? [] : [`session:${sessionId}`])];
+}
+
+/** An execution with its place in the queue as it is now. */
+export async function withPosition(
+  dispatcher: Pick<Dispatcher, 'queuePosition'>,
+  execution: Execution,
+): Promise<Execution> {
+  const queuePosition = execution.state === 'queued' ? await dispatcher.queuePosition(execution.id) : null;
+  return { ...execution, queuePosition };
 }

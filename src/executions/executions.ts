@@ -1,46 +1,45 @@
 import { once } from 'node:events';
-import type { Stop } from '../claude/outcome.ts';
 import { outputContract } from '../claude/structured-output.ts';
 import { ServiceError } from '../protocol/errors.ts';
 import type { StoredEvent } from '../protocol/events.ts';
 import type { Execution } from '../protocol/execution.ts';
 import { type ExecutionRequest, parseExecutionRequest } from '../protocol/execution-request.ts';
 import type { ExecutionFilter, ExecutionRecord } from '../storage/storage.ts';
-import type { Dispatcher } from './dispatcher.ts';
+import { type Dispatcher, withPosition } from './dispatcher.ts';
 import { assertCursor, followEvents, type Reading, readPage, storedExecution } from './event-reading.ts';
 import type { LiveExecution } from './live-execution.ts';
 import type { Caller } from './new-execution.ts';
-import { takeBytes } from './quotas.ts';
-import { askOwner, type ControlRequest, type RemoteControl, snapshotAtOwner, whoeverHasIt } from './remote-control.ts';
+import { type ControlRequest, type RemoteControl, snapshotAtOwner } from './remote-control.ts';
 import type { RunContext } from './run-context.ts';
 import { removeFoldersOf } from './run-directories.ts';
 import type { Runs } from './runs.ts';
+import { Steering } from './steering.ts';
 import { findRepeated, storeExecution } from './store-execution.ts';
 import { storedText } from './stored-text.ts';
-
-const CANCELLED: Stop = { kind: 'cancelled', reason: 'cancelled_by_caller', text: 'Cancelled by the caller.' };
 
 /** All that can be asked of executions. Every door (command line, HTTP, WebSocket, MCP) calls these. */
 export class Executions {
   readonly #context: RunContext;
   readonly #runs: Runs;
   readonly #dispatcher: Dispatcher;
-  readonly #control: RemoteControl | undefined;
+  readonly #remote: RemoteControl | undefined;
+  readonly #steering: Steering;
   #state: 'open' | 'draining' = 'open';
 
-  /** @param parts.control the way to executions of other processes, where there is one */
-  constructor(context: RunContext, parts: { runs: Runs; dispatcher: Dispatcher; control: RemoteControl | undefined }) {
+  /** @param parts.remote the way to executions of other processes, where there is one */
+  constructor(context: RunContext, parts: { runs: Runs; dispatcher: Dispatcher; remote: RemoteControl | undefined }) {
     this.#context = context;
     this.#runs = parts.runs;
     this.#dispatcher = parts.dispatcher;
-    this.#control = parts.control;
+    this.#remote = parts.remote;
+    this.#steering = new Steering(context, parts);
   }
 
   /**
    * Accepts an execution; when the promise resolves, it is stored. The same idempotency key with the same request
    * returns the execution of the first time.
    * @throws ServiceError `invalid_request`, `not_found` (session), `idempotency_conflict`, `too_many`, `quota_exceeded`,
-   * `queue_full`, `not_implemented`, `shutting_down`, `storage_unavailable`
+   * `queue_full`, `isolation_unavailable`, `credential_unusable`, `shutting_down`, `storage_unavailable`
    */
   async start(input: unknown, caller: Caller): Promise<Execution> {
     const request = parseExecutionRequest(input);
@@ -49,7 +48,7 @@ export class Executions {
     if (refusal !== undefined) {
       const known = await findRepeated(this.#context, request, caller);
       if (known === undefined) throw refusal;
-      return this.#withPosition(known);
+      return withPosition(this.#dispatcher, known);
     }
     const { warm } = this.#context;
     return warm.lend({ request, caller, atOnce: this.#startsAtOnce(request, caller) }, async (spare, keep) => {
@@ -57,19 +56,19 @@ export class Executions {
       if (!created) return record.execution;
       keep();
       await this.#dispatcher.dispatch(record, spare);
-      return this.#withPosition(record.execution);
+      return withPosition(this.#dispatcher, record.execution);
     });
   }
 
   /** @throws ServiceError `not_found` */
   async get(id: string, caller: Caller): Promise<Execution> {
     const live = this.#runs.find(id, caller.tenant);
-    if (live !== undefined) return this.#withPosition(live.snapshot());
+    if (live !== undefined) return withPosition(this.#dispatcher, live.snapshot());
     const record = await this.#stored(id, caller);
     const { execution } = record;
     if (execution.state === 'finished') return execution;
-    if (execution.state === 'queued') return this.#withPosition(execution);
-    const there = await snapshotAtOwner(this.#control, record);
+    if (execution.state === 'queued') return withPosition(this.#dispatcher, execution);
+    const there = await snapshotAtOwner(this.#remote, record);
     if (there !== undefined) return there;
     const { text, lastSeq } = await storedText(this.#context.storage, id);
     return { ...execution, partialText: text, lastSeq };
@@ -143,66 +142,33 @@ export class Executions {
    * asking it of a finished one, changes nothing.
    */
   cancel(id: string, caller: Caller): Promise<Execution> {
-    return whoeverHasIt(() => this.#cancelOnce(id, caller));
-  }
-
-  async #cancelOnce(id: string, caller: Caller): Promise<Execution> {
-    const live = this.#runs.find(id, caller.tenant);
-    if (live === undefined) {
-      return (await this.#cancelWaiting(id, caller)) ?? this.#askOwner({ executionId: id, action: 'cancel' }, caller);
-    }
-    if (live.execution.cancelRequestedAt === null) {
-      live.update({ cancelRequestedAt: new Date().toISOString() });
-      const waits = live.execution.state === 'queued' && (await this.#dispatcher.withdraw(id));
-      if (waits) await this.#runs.endUnstarted(live, CANCELLED);
-      else live.requestStop(CANCELLED);
-    }
-    return this.#withPosition(live.snapshot());
+    return this.#steering.cancel(id, caller);
   }
 
   /** @throws ServiceError `conflict` with the state, where it does not apply */
-  async pause(id: string, caller: Caller): Promise<Execution> {
-    const live = this.#runs.find(id, caller.tenant);
-    if (live === undefined) return this.#askOwner({ executionId: id, action: 'pause' }, caller);
-    await live.pause();
-    return live.snapshot();
+  pause(id: string, caller: Caller): Promise<Execution> {
+    return this.#steering.pause(id, caller);
   }
 
   /** @throws ServiceError `conflict` with the state, where it does not apply */
-  async resume(id: string, caller: Caller): Promise<Execution> {
-    const live = this.#runs.find(id, caller.tenant);
-    if (live === undefined) return this.#askOwner({ executionId: id, action: 'resume' }, caller);
-    await live.resume('caller');
-    return live.snapshot();
+  resume(id: string, caller: Caller): Promise<Execution> {
+    return this.#steering.resume(id, caller);
   }
 
   /**
    * Adds a user turn that runs after the current one.
    * @throws ServiceError `not_found`, `conflict` with the state, where no turn is under way
    */
-  async addInput(id: string, text: string, caller: Caller): Promise<Execution> {
-    await takeBytes(this.#context, caller, Buffer.byteLength(text));
-    const live = this.#runs.find(id, caller.tenant);
-    if (live === undefined) return this.#askOwner({ executionId: id, action: 'input', text }, caller);
-    live.addTurn(text);
-    return live.snapshot();
+  addInput(id: string, text: string, caller: Caller): Promise<Execution> {
+    return this.#steering.addInput(id, text, caller);
   }
 
   /**
    * Does what another process asks of an execution that runs here.
    * @throws ServiceError `conflict` when it does not run here; those of the action
    */
-  async controlHere({ tenant, executionId, action, text = '' }: ControlRequest): Promise<Execution> {
-    const live = this.#runs.find(executionId, tenant);
-    if (live === undefined) {
-      const { execution } = await this.#stored(executionId, { tenant });
-      if (action === 'snapshot' || execution.state === 'finished') return execution;
-      throw new ServiceError('conflict', `Execution ${executionId} does not run here`, {
-        data: { state: execution.state },
-      });
-    }
-    if (action === 'input') return this.addInput(executionId, text, { tenant });
-    return action === 'snapshot' ? live.snapshot() : this[action](executionId, { tenant });
+  controlHere(request: ControlRequest): Promise<Execution> {
+    return this.#steering.controlHere(request);
   }
 
   /**
@@ -277,29 +243,5 @@ export class Executions {
 
   #stored(id: string, { tenant }: Caller): Promise<ExecutionRecord> {
     return storedExecution(this.#context.storage, { id, tenant });
-  }
-
-  /** Ends an execution that waits in a shared queue, if no worker is faster. */
-  async #cancelWaiting(id: string, caller: Caller): Promise<Execution | undefined> {
-    if (this.#dispatcher.kind !== 'shared') return undefined;
-    const { storage, settings } = this.#context;
-    const { execution, fence } = await this.#stored(id, caller);
-    if (execution.state !== 'queued') return undefined;
-    const record = await storage.takeOver(id, fence, settings.instanceId);
-    if (record === undefined) return undefined;
-    await this.#dispatcher.withdraw(id);
-    const live = this.#runs.adopt(record);
-    live.update({ cancelRequestedAt: new Date().toISOString() });
-    await this.#runs.endUnstarted(live, CANCELLED);
-    return live.snapshot();
-  }
-
-  async #askOwner(request: Omit<ControlRequest, 'tenant'>, caller: Caller): Promise<Execution> {
-    return askOwner(this.#control, await this.#stored(request.executionId, caller), request);
-  }
-
-  async #withPosition(execution: Execution): Promise<Execution> {
-    const queuePosition = execution.state === 'queued' ? await this.#dispatcher.queuePosition(execution.id) : null;
-    return { ...execution, queuePosition };
   }
 }

@@ -19,7 +19,10 @@ export interface Caller {
   tenant: Tenant;
   /** For a caller on this machine who works in a directory of their own. */
   directory?: string;
-  /** The key that was presented, to whose spend the run counts, and what it may use up where that is not what is usual; no key, no limits. */
+  /**
+   * The key that was presented, to whose spend the run counts, and what it may use up where that is not what is usual;
+   * no key, no limits.
+   */
   keyId?: string | undefined;
   limits?: UsageLimits | null | undefined;
   /** Where from, and by which request, as the audit log names it. */

@@ -51,12 +51,8 @@ async function runCold(
   const token = ready.gateway.issueToken();
   try {
     return await metered(context, { live, ready, token }, async (calls) => {
-      const { alsoWritable, directories, identity } = place;
-      const list = egressListOf(live.record.request, context.settings);
-      const box = await openRunBox(context, {
-        ...{ alsoWritable, directories, identity },
-        ...{ gateway: ready.gateway, proxied: isProxied(list, context.isolation.level) },
-      });
+      const proxied = isProxied(egressListOf(live.record.request, context.settings), context.isolation.level);
+      const box = await openRunBox(context, { ...place, gateway: ready.gateway, proxied });
       box.egress?.allow(egressRun(context, live));
       try {
         const claude = await start(context, { live, place, box, token, ready });
@@ -116,7 +112,7 @@ async function metered<T>(
   }
 }
 
-interface Started {
+interface Starting {
   live: LiveExecution;
   place: AttemptPlace;
   box: RunBox;
@@ -125,10 +121,7 @@ interface Started {
 }
 
 /** Starts the process and sends the prompt; a failed start shows in `exited`. */
-async function start(
-  context: RunContext,
-  { live, place, box, token, ready }: Pick<Started, 'live' | 'place' | 'box' | 'token' | 'ready'>,
-): Promise<ClaudeProcess> {
+async function start(context: RunContext, { live, place, box, token, ready }: Starting): Promise<ClaudeProcess> {
   const { request, execution } = live.record;
   const { directories, identity } = place;
   await writeOptionFiles(request, directories, identity);
@@ -170,7 +163,7 @@ async function supervise(
   const conversation = new Conversation(live, claude, contract);
   begin(conversation);
   claude.cliPid.then(
-    () => markStarted(context, live, version),
+    () => markStarted(live, version),
     () => {},
   );
   live.attach(claude, (text) => conversation.addTurn(text));
@@ -187,7 +180,7 @@ async function supervise(
     const heard = printed || conversation.turns > 1;
     const report = await claude.exited;
     if (report.failure !== null) return { outcome: launchFailed(report.failure, live, claude.stderrTail()), heard };
-    markStarted(context, live, version);
+    markStarted(live, version);
     const outcome = decideOutcome({
       observed: conversation.observed,
       stop: live.stop,
@@ -206,10 +199,10 @@ async function supervise(
   }
 }
 
-function markStarted({ isolation: { level: isolation } }: RunContext, live: LiveExecution, version: string): void {
+function markStarted(live: LiveExecution, version: string): void {
   if (live.execution.cli !== null) return;
-  live.update({ cli: { version }, isolation });
-  const { attempt, model } = live.execution;
+  live.update({ cli: { version } });
+  const { attempt, model, isolation } = live.execution;
   live.writer.append('execution.started', { attempt, model, cli: { version }, isolation }, live.execution);
 }
 

@@ -19,6 +19,7 @@ import {
 } from './run-directories.ts';
 import { egressListOf, shownEgress } from './run-egress.ts';
 
+const DISK_FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EROFS', 'EDQUOT']);
 const TRANSIENT: ReadonlySet<Reason> = new Set(['overloaded', 'rate_limited', 'model_error', 'worker_lost']);
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
@@ -84,7 +85,7 @@ async function endBroken(context: RunContext, live: LiveExecution, error: unknow
   await dropSpare(context, live);
   const code = error instanceof ServiceError ? error.code : undefined;
   if (code !== 'stale_writer' && live.execution.state !== 'finished') {
-    const reason = code === 'storage_unavailable' ? 'storage_full' : 'spawn_failed';
+    const reason = code === 'storage_unavailable' || isDiskFull(error) ? 'storage_full' : 'spawn_failed';
     const message = `The service failed while it ran this: ${error instanceof Error ? error.message : String(error)}`;
     const outcome: Outcome = { kind: 'failed', reason, message, exitCode: null, signal: null };
     const stored = await finish(context, live, outcome).then(
@@ -128,8 +129,8 @@ async function attempts(context: RunContext, live: LiveExecution): Promise<Outco
 /** Makes the run's folders. What the caller or the machine has wrong is an outcome. */
 async function preparePlace(context: RunContext, live: LiveExecution): Promise<AttemptPlace | Outcome> {
   const { record } = live;
-  const { dataDirectory, serviceUid, runUid } = context.settings;
   const { isolation, settings } = context;
+  const { dataDirectory, serviceUid, runUid } = settings;
   // Where the node that accepted it runs nothing, it did not know the level of the one that does.
   const egress = shownEgress(egressListOf(record.request, settings), isolation.level);
   live.update({ isolation: isolation.level, egress });
@@ -152,15 +153,18 @@ async function preparePlace(context: RunContext, live: LiveExecution): Promise<A
   } catch (error) {
     const known = error instanceof ServiceError || (error instanceof Error && 'code' in error);
     if (!known) throw error;
-    const full = 'code' in error && (error.code === 'ENOSPC' || error.code === 'EROFS' || error.code === 'EDQUOT');
     return {
       kind: 'failed',
-      reason: full ? 'storage_full' : 'spawn_failed',
+      reason: isDiskFull(error) ? 'storage_full' : 'spawn_failed',
       message: `The run could not be prepared: ${error.message}`,
       exitCode: null,
       signal: null,
     };
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && DISK_FULL.has(error.code);
 }
 
 /** Stores the end. With a storage that stays broken the record is left for the next start to end as `lost`. */

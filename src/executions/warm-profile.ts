@@ -53,7 +53,14 @@ export function profileOf(
   const shared = JSON.stringify([...place, optionArguments(request, model), initialize]);
   const key = createHash('sha256').update(shared).digest('base64');
   return {
-    ...{ kind, tenant, workspace: bound, model, credentialKind, proxied },
-    ...{ request: { ...request, prompt: '' }, initialize, key },
+    kind,
+    tenant,
+    workspace: bound,
+    model,
+    credentialKind,
+    request: { ...request, prompt: '' },
+    proxied,
+    initialize,
+    key,
   };
 }

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { claudeCommand } from '../claude/command.ts';
 import { newId } from '../protocol/ids.ts';
 import { chooseIdentity } from './identity.ts';
-import { openRunBox } from './run-box.ts';
+import { openRunBox, type RunBox } from './run-box.ts';
 import type { RunContext } from './run-context.ts';
 import { MAX_PROCESSES, prepareRunDirectories, sessionFolder, workspaceFolder } from './run-directories.ts';
 import { noteSpare, removeSpare } from './warm-place.ts';
@@ -19,7 +19,7 @@ export type WarmContext = Pick<
  * nothing to start, no way to the model, or a run that would be refused.
  */
 export async function startSpare(context: WarmContext, profile: WarmProfile): Promise<Spare | undefined> {
-  const { access, binary, isolation, settings } = context;
+  const { access, binary, isolation, logger, settings } = context;
   const { dataDirectory, instanceId, runUid, serviceUid } = settings;
   if (!binary.usable) return undefined;
   const { tenant, request, model } = profile;
@@ -36,13 +36,14 @@ export async function startSpare(context: WarmContext, profile: WarmProfile): Pr
   const bound = profile.workspace === undefined ? undefined : boundFolder(dataDirectory, tenant, profile.workspace);
   if (bound === null) return undefined;
   await noteSpare(dataDirectory, names);
+  let box: RunBox | undefined;
   try {
     const configDirectory = sessionFolder(dataDirectory, names.sessionId);
     const directories = prepareRunDirectories(place, { dataDirectory, configDirectory, identity });
     const token = access.gateway.issueToken();
     const alsoWritable = bound === undefined ? [] : [bound.path];
     const { proxied } = profile;
-    const box = await openRunBox(context, { directories, alsoWritable, identity, gateway: access.gateway, proxied });
+    box = await openRunBox(context, { directories, alsoWritable, identity, gateway: access.gateway, proxied });
     const claimed = profile.kind === 'named';
     const command = claudeCommand({
       binary: binary.path,
@@ -57,9 +58,12 @@ export async function startSpare(context: WarmContext, profile: WarmProfile): Pr
     const limits = identity === undefined ? {} : { identity, limits: { processes: MAX_PROCESSES } };
     const claude = { ...box.enclose(command), ...limits, maxLineBytes: settings.maxLineBytes };
     const spare = new Spare({ names, profile, token, egress: box.egress, identity, bound, claude });
-    void spare.gone.then(box.close);
+    spare.gone
+      .then(box.close)
+      .catch((error: unknown) => logger.error({ err: error, runId: names.runId }, 'the box of a spare was not closed'));
     return spare;
   } catch (error) {
+    await box?.close();
     await removeSpare(dataDirectory, names);
     throw error;
   }

@@ -59,7 +59,8 @@ export class Upstream {
   }
 
   /**
-   * Sends a call, paid with a credential. A 401 is answered by one refresh of the credential and one more try, where it can be refreshed.
+   * Sends a call, paid with a credential. A 401 is answered by one refresh of the credential and one more try, where it
+   * can be refreshed.
    * @throws the network's error when the upstream cannot be reached
    */
   async send(request: UpstreamRequest, credential: GatewayCredential): Promise<UpstreamAnswer> {

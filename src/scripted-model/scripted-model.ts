@@ -53,7 +53,8 @@ export interface ScriptedModel {
 
 /**
  * A Messages API on loopback that answers from a script instead of a model.
- * @param options.credential the only key or bearer token it accepts, or what says of one whether it does; any non-empty one when absent
+ * @param options.credential the only key or bearer token it accepts, or what says of one whether it does; any non-empty
+ * one when absent
  */
 export async function startScriptedModel(options: {
   script: Script;
