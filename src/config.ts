@@ -3,15 +3,10 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import type { EgressList } from './protocol/egress-rule.ts';
+import type { UsageLimits } from './protocol/key-schemas.ts';
 import type { LentWorkspaces } from './protocol/lent-workspaces.ts';
 import { settingConflicts } from './setting-conflicts.ts';
 import { SETTINGS } from './settings.ts';
-
-interface UsageLimits {
-  readonly concurrentRuns: number | undefined;
-  readonly startsPerMinute: number | undefined;
-  readonly bytesPerDay: number | undefined;
-}
 
 export interface Config {
   readonly credentials: {
@@ -73,7 +68,7 @@ export interface Config {
   /** Addresses they may reach although they are not public. */
   readonly egressPrivate: readonly string[];
   /** What each key may use up when it has no limits of its own, and each tenant; undefined for no limit. */
-  readonly limits: { readonly key: UsageLimits; readonly tenant: UsageLimits };
+  readonly limits: { readonly key: Readonly<UsageLimits>; readonly tenant: Readonly<UsageLimits> };
   /** Wrong keys in a minute after which an address is refused. */
   readonly wrongKeyLimit: number;
   readonly box: { readonly sockets: 'strict' | 'all'; readonly readable: readonly string[] };

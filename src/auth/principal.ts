@@ -31,6 +31,11 @@ export function isOperator({ tenant, scopes }: Pick<Principal, 'tenant' | 'scope
   return tenant === OPERATOR_TENANT && scopes.includes('admin');
 }
 
+/** @throws ServiceError `forbidden` with the message, for all but the operator */
+export function requireOperator(principal: Pick<Principal, 'tenant' | 'scopes'>, message: string): void {
+  if (!isOperator(principal)) throw new ServiceError('forbidden', message, { data: { scope: 'admin' } });
+}
+
 /** @throws ServiceError `forbidden` naming the scope that is missing */
 export function requireAccess({ scopes }: Pick<Principal, 'scopes'>, access: Access): void {
   if (grants(scopes, access)) return;

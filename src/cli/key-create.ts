@@ -29,8 +29,8 @@ export function keyCreateCommand(deps: CommandDeps): Command {
     .option('--expires <when>', 'its end: a time such as 2030-01-31T12:00:00Z, or days from now such as 30d', endIn)
     .option('--concurrent-runs <n>', 'executions that have not finished, at once', numberIn)
     .option('--starts-per-minute <n>', 'executions started in a minute', numberIn)
-    .option('--bytes-per-day <n>', 'bytes sent and received in a day', numberIn)
-    .option('--spend-per-day <usd>', 'US dollars of model calls in a day', numberIn)
+    .option('--bytes-per-day <n>', 'bytes of requests and uploads in a day (UTC)', numberIn)
+    .option('--spend-per-day <usd>', 'US dollars of model calls in a day (UTC)', numberIn)
     .addHelpText(
       'after',
       '\nExamples:\n  cc-executor keys create "nightly build" --expires 90d\n' +

@@ -104,8 +104,6 @@ function retryAfter(value: string | null): number | undefined {
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }
 
-/** Undefined for what is no JSON. */
-
 async function readText(server: ServerAddress, { body }: Response, limit: number): Promise<string> {
   if (body === null) return '';
   const decoder = new TextDecoder();

@@ -1,4 +1,5 @@
-import type { Quota, UsageLimits } from '../storage/quota.ts';
+import type { UsageLimits } from '../protocol/key-schemas.ts';
+import type { Quota } from '../storage/quota.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Caller } from './new-execution.ts';
 

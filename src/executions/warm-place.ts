@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { RUN_MARKER, sweepMarked } from '../isolation/marker-sweep.ts';
+import { parsedJson } from '../protocol/json.ts';
 import type { Storage, Tenant } from '../storage/storage.ts';
 import { runFolder, sessionFolder, workspaceFolder } from './run-directories.ts';
 
@@ -60,29 +61,20 @@ export async function sweepSpares(
   }
 }
 
+/** Each becomes part of a path. */
+const ID = /^[\w-]+$/;
+const TENANT = /^[a-z0-9][a-z0-9._-]*$/;
+
 /** `undefined` for a note that is just being written, or was cut short: it names nothing. */
 function readNames(text: string | string[]): SpareNames | undefined {
-  if (typeof text !== 'string' || !/^\{.*\}$/.test(text)) return undefined;
-  const { runId, sessionId, tenant, instanceId } = readObject(text);
-  const named = [runId, sessionId, tenant, instanceId].every(
-    (name) => typeof name === 'string' && /^[\w-]+$/.test(name),
-  );
-  if (!named) return undefined;
-  return {
-    runId: String(runId),
-    sessionId: String(sessionId),
-    tenant: String(tenant),
-    instanceId: String(instanceId),
-  };
+  const note = typeof text === 'string' ? parsedJson(text) : undefined;
+  const { runId, sessionId, tenant, instanceId }: Partial<Record<keyof SpareNames, unknown>> = note ?? {};
+  if (!isName(runId, ID) || !isName(sessionId, ID) || !isName(instanceId, ID)) return undefined;
+  return isName(tenant, TENANT) ? { runId, sessionId, tenant, instanceId } : undefined;
 }
 
-function readObject(text: string): Record<string, unknown> {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return {};
-    throw error;
-  }
+function isName(value: unknown, form: RegExp): value is string {
+  return typeof value === 'string' && form.test(value);
 }
 
 function missingIsEmpty(error: unknown): string[] {

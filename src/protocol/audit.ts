@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { parsedJson } from './json.ts';
 
 /** What an entry of the audit log tells of. */
 export const AUDIT_ACTIONS = [
@@ -107,7 +108,7 @@ export async function verifyChain(
   let last = from;
   let entries = 0;
   for await (const text of texts) {
-    const entry = readEntry(text);
+    const entry = AuditEntry.safeParse(parsedJson(text)).data;
     if (entry === undefined) return { problem: `line ${entries + 1} is no entry of an audit log` };
     last ??= { seq: entry.seq - 1, hash: entry.former };
     if (entry.seq !== last.seq + 1)
@@ -122,13 +123,4 @@ export async function verifyChain(
 
 function hashOf(text: string): string {
   return createHash('sha256').update(text).digest('hex');
-}
-
-function readEntry(text: string): AuditEntry | undefined {
-  try {
-    return AuditEntry.safeParse(JSON.parse(text)).data;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

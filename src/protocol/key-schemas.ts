@@ -33,6 +33,12 @@ export const KeyLimits = z.strictObject({
 });
 export type KeyLimits = z.infer<typeof KeyLimits>;
 
+/**
+ * Those of them that are counted when something is asked for, of a key or of a tenant with all its keys: executions that
+ * have not finished, waiting ones included; starts in any 60 seconds; bytes of requests and uploads in a UTC day.
+ */
+export type UsageLimits = Omit<KeyLimits, 'spendUsdPerDay'>;
+
 const KeyName = z
   .string()
   .regex(/^[^\p{Cc}]{1,100}$/u, { error: 'is not 1 to 100 characters without control characters' });

@@ -37,7 +37,7 @@ export const KEY_INPUT_TEXTS = {
   KeyLimits: {
     concurrentRuns: 'Executions that have not finished, at once.',
     startsPerMinute: 'Executions started in a minute.',
-    bytesPerDay: 'Bytes sent and received in a day (UTC).',
+    bytesPerDay: 'Bytes of requests and uploads in a day (UTC).',
     spendUsdPerDay: 'US dollars of model calls in a day (UTC).',
   } satisfies Record<keyof KeyLimits, string>,
   Rotation: { overlapSeconds: 'How long the former secret goes on opening; 0 ends it at once, with its tokens.' },

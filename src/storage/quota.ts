@@ -1,14 +1,5 @@
 import { ServiceError } from '../protocol/errors.ts';
-
-/** What a key, or a tenant with all its keys, may use up. What is not given is not limited. */
-export interface UsageLimits {
-  /** Executions that have not finished, waiting ones included. */
-  concurrentRuns?: number | undefined;
-  /** In any 60 seconds. */
-  startsPerMinute?: number | undefined;
-  /** Requests and uploads, in a UTC day. */
-  bytesPerDay?: number | undefined;
-}
+import type { UsageLimits } from '../protocol/key-schemas.ts';
 
 /** Whose limits they are. */
 export interface Quota {

@@ -2,11 +2,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
 import { findMarked, RUN_MARKER } from '../../src/isolation/marker-sweep.ts';
+import { newId } from '../../src/protocol/ids.ts';
 import { has } from '../support/capabilities.ts';
 import { type Executor, type ExecutorOptions, executor } from '../support/executor.ts';
 import { fakeClaude, waitUntil } from '../support/processes.ts';
@@ -188,6 +189,18 @@ it('what a killed service had started ahead is gone after the next start, and wh
   expect(await leftIn(folder, 'runs')).toEqual([runId]);
   await executor({ folder });
   for (const kind of ['spares', 'runs', 'sessions', 'workspaces/local']) expect(await leftIn(folder, kind)).toEqual([]);
+});
+
+it.each(['acme.example', `claude-${'0'.repeat(32)}`])('so it is for the tenant %s', async (tenant) => {
+  const folder = await temporaryFolder();
+  const names = { runId: newId(), sessionId: newId(), tenant, instanceId: newId() };
+  await mkdir(join(folder, 'data', `workspaces/${tenant}/${names.runId}`), { recursive: true });
+  await mkdir(join(folder, 'data', 'spares'));
+  await writeFile(join(folder, 'data', 'spares', `${names.runId}.json`), JSON.stringify(names));
+  await writeFile(join(folder, 'data', 'spares', 'cut-short.json'), '{"runId":');
+  await executor({ folder });
+  expect(await leftIn(folder, `workspaces/${tenant}`)).toEqual([]);
+  expect(await leftIn(folder, 'spares')).toEqual(['cut-short.json']);
 });
 
 it('runs that wait for their start are cancelled at once, without having started', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Quota, UsageLimits } from '../../src/storage/quota.ts';
+import type { UsageLimits } from '../../src/protocol/key-schemas.ts';
+import type { Quota } from '../../src/storage/quota.ts';
 import type { ExecutionRecord, Storage } from '../../src/storage/storage.ts';
 import { eventOf, finishOf, recordOf } from './execution-records.ts';
 

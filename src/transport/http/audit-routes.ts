@@ -1,15 +1,18 @@
 import { Readable } from 'node:stream';
-import { isOperator, type Principal } from '../../auth/principal.ts';
+import { requireOperator } from '../../auth/principal.ts';
 import { AuditEntry, type AuditSlice, MAX_AUDIT_ENTRIES } from '../../protocol/audit.ts';
-import { ServiceError } from '../../protocol/errors.ts';
 import type { Door, ReadAudit } from '../door.ts';
 import { principalOf, type Routes, wants } from './routes.ts';
+
+/** A part of a chain proves nothing. */
+const OF_ALL_TENANTS =
+  'The audit log is of all tenants, and read by the operator alone: with an admin key of the tenant local';
 
 /** The audit log: pages of it, or all that comes after an entry, as it is stored. */
 export function auditRoutes({ readAudit }: Pick<Door, 'readAudit'>): Pick<Routes, 'readAudit'> {
   return {
     readAudit: async (call) => {
-      refuseTenants(principalOf(call));
+      requireOperator(principalOf(call), OF_ALL_TENANTS);
       const { after, limit } = call.query;
       if (wants(call.request, 'application/x-ndjson')) {
         const first = await readAudit({ after, limit: MAX_AUDIT_ENTRIES });
@@ -21,14 +24,6 @@ export function auditRoutes({ readAudit }: Pick<Door, 'readAudit'>): Pick<Routes
       return { entries, nextAfter: entries.at(-1)?.seq ?? after, last, cut };
     },
   };
-}
-
-/** @throws ServiceError `forbidden`: the log is of all tenants, and a part of a chain proves nothing */
-function refuseTenants(principal: Principal): void {
-  if (isOperator(principal)) return;
-  const message =
-    'The audit log is of all tenants, and read by the operator alone: with an admin key of the tenant local';
-  throw new ServiceError('forbidden', message, { data: { scope: 'admin' } });
 }
 
 /** Up to the newest entry of the moment when it began. */
