@@ -241,34 +241,6 @@ describeNext('SQLite', {
   unreadable: [() => sqliteOfNextLayout(SCHEMA_VERSION + 1), () => sqliteOfNextLayout(undefined)],
 });
 
-test('SQLite: the version before can go on with a store of this layout, which keeps all that one writes to', async () => {
-  const dataDirectory = await temporaryFolder();
-  const file = join(dataDirectory, 'store.sqlite');
-  await copyFile(join(RECORDS, 'sqlite-layout-2/store.sqlite'), file);
-  const columns = (): { name: string; required: boolean }[] => {
-    const db = new DatabaseSync(file, { readOnly: true });
-    const rows = db
-      .prepare(
-        `SELECT t.name || '.' || c.name AS name, c."notnull" AND c.dflt_value IS NULL AS required
-        FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'`,
-      )
-      .all();
-    db.close();
-    return rows.map(({ name, required }) => ({ name: String(name), required: required === 1 }));
-  };
-  const before = columns();
-  await (await openSqliteStorage({ dataDirectory })).close();
-  const after = columns();
-  expect(after).toEqual(expect.arrayContaining(before));
-  const tables = new Set(before.map(({ name }) => name.split('.')[0]));
-  const added = after.filter(({ name }) => tables.has(name.split('.')[0]) && !before.some((old) => old.name === name));
-  expect(added.length).toBeGreaterThan(0);
-  expect(added.filter(({ required }) => required)).toEqual([]);
-  const db = new DatabaseSync(file, { readOnly: true });
-  onTestFinished(() => db.close());
-  expect(db.prepare('SELECT readable_from FROM layout').get()).toEqual({ readable_from: SCHEMA_VERSION - 1 });
-});
-
 test('SQLite: what a later table keeps of an execution goes with it, and a new execution has the default', async () => {
   const store = await sqliteOfNextLayout(SCHEMA_VERSION);
   const storage = await opened(store);

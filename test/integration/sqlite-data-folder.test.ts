@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { newId } from '../../src/protocol/ids.ts';
 import { SCHEMA_VERSION } from '../../src/storage/sqlite/schema.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/sqlite-storage.ts';
 import { eventOf, recordOf } from '../support/execution-records.ts';
+import { ROOT } from '../support/source-files.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 function mode(path: string): string {
@@ -92,4 +93,32 @@ test('the files of instances that died are swept when another one registers', as
   await storage.registerInstance('living');
   expect(readdirSync(join(dataDirectory, 'instances'))).toEqual(['living.sqlite']);
   await storage.close();
+});
+
+test('the version before can go on with a store of this layout, which keeps all that one writes to', async () => {
+  const dataDirectory = await temporaryFolder();
+  const file = join(dataDirectory, 'store.sqlite');
+  copyFileSync(join(ROOT, 'test/fixtures/records/sqlite-layout-2/store.sqlite'), file);
+  const columns = (): { name: string; required: boolean }[] => {
+    const db = new DatabaseSync(file, { readOnly: true });
+    const rows = db
+      .prepare(
+        `SELECT t.name || '.' || c.name AS name, c."notnull" AND c.dflt_value IS NULL AS required
+        FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'`,
+      )
+      .all();
+    db.close();
+    return rows.map(({ name, required }) => ({ name: String(name), required: required === 1 }));
+  };
+  const before = columns();
+  await (await openSqliteStorage({ dataDirectory })).close();
+  const after = columns();
+  expect(after).toEqual(expect.arrayContaining(before));
+  const tables = new Set(before.map(({ name }) => name.split('.')[0]));
+  const added = after.filter(({ name }) => tables.has(name.split('.')[0]) && !before.some((old) => old.name === name));
+  expect(added.length).toBeGreaterThan(0);
+  expect(added.filter(({ required }) => required)).toEqual([]);
+  const db = new DatabaseSync(file, { readOnly: true });
+  onTestFinished(() => db.close());
+  expect(db.prepare('SELECT readable_from FROM layout').get()).toEqual({ readable_from: SCHEMA_VERSION - 1 });
 });
